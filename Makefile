@@ -1,0 +1,65 @@
+# `make` alone prints this menu.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+PROMPT ?= a red circle on a blue background
+MODEL  ?= shapes-sd
+PORT   ?= 8420
+
+# Where torch comes from. With an NVIDIA GPU: the default index. Without one: PyTorch's own index
+# of CPU builds as well, whose "2.13.0+cpu" pip prefers; when it cannot be reached, pip goes on
+# with what the default index has.
+TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_RETRIES ?= 1
+
+.PHONY: help run test check format train-demo lock clean
+
+help:  ## print this menu
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/ready  ## start everything, make a picture, keep serving (PROMPT=, MODEL=, PORT=, ONCE=1)
+	@DARKROOM_PORT=$(PORT) $(BIN)/darkroom-server up --model "$(MODEL)" --prompt "$$PROMPT" $(if $(ONCE),--once)
+
+test: check  ## check, then run every test
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/ready  ## lint, format, types and import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/ready  ## put the code into its form
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+train-demo: $(VENV)/ready  ## train the models that ship with the repository (resumable)
+	@$(BIN)/python -m pipelines.demo.train
+
+lock: $(VENV)/ready  ## pin every dependency anew
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate \
+		--no-header --no-emit-index-url --upgrade pyproject.toml client/pyproject.toml -o requirements.lock
+
+clean:  ## remove the virtual environment and the local stack's state
+	@rm -rf $(VENV) var
+
+# A prompt may hold any character: it reaches the command through the environment.
+export PROMPT
+
+$(VENV)/ready: pyproject.toml client/pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Darkroom needs Python 3.11 or later as $(PYTHON); choose another: make run PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "Python's venv module is missing; on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@test "$$(df -Pk . | awk 'NR==2 {print $$4}')" -gt 3145728 || \
+		{ echo "the disk is full: the virtual environment needs 3 GiB"; exit 1; }
+	@test -x $(BIN)/python || { echo "creating $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
+	@echo "installing torch ..."
+	@$(BIN)/python -m pip install --quiet -c requirements.lock $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
+	@echo "installing Darkroom ..."
+	@$(BIN)/python -m pip install --quiet -c requirements.lock -e '.[worker,local,dev]' -e client
+	@touch $@

@@ -1,0 +1,1 @@
+"""HTTP: routes, limits and problems. Never imports torch."""

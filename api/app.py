@@ -1,0 +1,61 @@
+"""The application, assembled."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from api import problems
+from api.body_limit import BodyLimit
+from api.parts import Parts
+from api.routes import health, jobs, models
+from api.routes import problems as problem_kinds
+from jobs import logs
+from jobs.connection import connect
+from jobs.settings import Settings
+from jobs.settings import settings as process_settings
+from jobs.storage import PictureStore
+from jobs.store import JobStore
+from pipelines.catalog import Catalog
+
+DESCRIPTION = """\
+Text in, pictures out, on your own machines.
+
+Submit a job with `POST /v1/jobs`, poll it with `GET /v1/jobs/{id}`, and download each picture
+from the address it then holds. Every refusal is a problem as in RFC 9457 that names the field
+and the limit.
+"""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The API as an ASGI application.
+
+    Raises:
+        CatalogError: the catalogue cannot be read, or lacks a model that the settings name.
+    """
+    chosen = settings or process_settings()
+    logs.configure(chosen.log_level)
+    catalog = Catalog.load(chosen.catalog).only(chosen.models)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        redis = connect(chosen)
+        app.state.parts = Parts(
+            settings=chosen,
+            catalog=catalog,
+            jobs=JobStore(redis, chosen),
+            pictures=PictureStore(chosen),
+        )
+        yield
+        await redis.aclose()
+
+    # The pages at /docs bring their scripts along, so no reader's browser calls anybody else.
+    app: FastAPI = FastAPIOffline(
+        title="Darkroom", version="0.1.0", description=DESCRIPTION, lifespan=lifespan
+    )
+    app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes)
+    problems.install(app)
+    for routes in (jobs, models, health, problem_kinds):
+        app.include_router(routes.router)
+    return app

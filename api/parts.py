@@ -1,0 +1,30 @@
+"""What the routes need, made once when the application starts."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from jobs.settings import Settings
+from jobs.storage import PictureStore
+from jobs.store import JobStore
+from pipelines.catalog import Catalog
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The catalogue and the two stores."""
+
+    settings: Settings
+    catalog: Catalog
+    jobs: JobStore
+    pictures: PictureStore
+
+
+def _parts(request: Request) -> Parts:
+    parts = request.app.state.parts
+    assert isinstance(parts, Parts)
+    return parts
+
+
+Deps = Annotated[Parts, Depends(_parts)]

@@ -1,0 +1,213 @@
+"""Everything a client can be refused for, as RFC 9457 problems. The table is the documentation."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from jobs.errors import JobNotFoundError, StoreUnavailableError
+
+log = logging.getLogger("darkroom.api")
+
+MEDIA_TYPE = "application/problem+json"
+#: How long a client should wait before it tries again when Redis or S3 is away.
+RETRY_AFTER_S = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of problem: what every occurrence of it has in common."""
+
+    status: HTTPStatus
+    title: str
+    remedy: str
+
+
+KINDS: dict[str, Kind] = {
+    "malformed-json": Kind(
+        status=HTTPStatus.BAD_REQUEST,
+        title="The body is not JSON",
+        remedy="Send one JSON object, encoded as UTF-8.",
+    ),
+    "invalid-request": Kind(
+        status=HTTPStatus.UNPROCESSABLE_ENTITY,
+        title="The request breaks a limit",
+        remedy="Mend each field listed under `errors`; its limit stands beside it.",
+    ),
+    "body-too-large": Kind(
+        status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        title="The body is too large",
+        remedy="Send less; the limit is the setting DARKROOM_MAX_BODY_BYTES.",
+    ),
+    "job-not-found": Kind(
+        status=HTTPStatus.NOT_FOUND,
+        title="There is no such job",
+        remedy="Check the id. Finished jobs are forgotten after DARKROOM_RETENTION_S.",
+    ),
+    "not-found": Kind(
+        status=HTTPStatus.NOT_FOUND,
+        title="There is nothing at this address",
+        remedy="See /docs for what there is.",
+    ),
+    "method-not-allowed": Kind(
+        status=HTTPStatus.METHOD_NOT_ALLOWED,
+        title="The address does not take this method",
+        remedy="Use a method of the `Allow` header.",
+    ),
+    "unavailable": Kind(
+        status=HTTPStatus.SERVICE_UNAVAILABLE,
+        title="A part of the service does not answer",
+        remedy="Try again after `Retry-After` seconds.",
+    ),
+    "internal-error": Kind(
+        status=HTTPStatus.INTERNAL_SERVER_ERROR,
+        title="Something went wrong on our side",
+        remedy="Try again; the service's log holds the cause.",
+    ),
+}
+
+
+class Fault(BaseModel):
+    """One field of a request, and what is wrong with it."""
+
+    field: str = Field(description="Where in the request, with dots: `prompt`.")
+    detail: str = Field(description="What is wrong, as a sentence.")
+    limit: Any = Field(None, description="The limit it breaks, when there is one.")
+
+
+class ProblemBody(BaseModel):
+    """A refusal (RFC 9457)."""
+
+    type: str = Field(examples=["/problems/invalid-request"])
+    title: str
+    status: int
+    detail: str
+    errors: list[Fault] = []
+
+
+class Problem(HTTPException):
+    """Raise it anywhere in a route to refuse the request."""
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str,
+        *,
+        errors: Sequence[Fault] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(KINDS[kind].status, detail, headers)
+        self.kind = kind
+        self.errors = list(errors)
+
+    def response(self) -> JSONResponse:
+        kind = KINDS[self.kind]
+        body = ProblemBody(
+            type=f"/problems/{self.kind}",
+            title=kind.title,
+            status=kind.status,
+            detail=self.detail,
+            errors=self.errors,
+        )
+        return JSONResponse(
+            body.model_dump(mode="json", exclude_defaults=True),
+            status_code=kind.status,
+            headers=self.headers,
+            media_type=MEDIA_TYPE,
+        )
+
+
+def invalid_request(faults: Sequence[Fault]) -> Problem:
+    """A refusal that names each field at fault."""
+    detail = "; ".join(f"{fault.field}: {fault.detail}" for fault in faults)
+    return Problem("invalid-request", detail, errors=faults)
+
+
+def responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of a route that can end in these problems."""
+    described: dict[int | str, dict[str, Any]] = {}
+    for name in kinds:
+        kind = KINDS[name]
+        described[int(kind.status)] = {
+            "description": f"{kind.title}. {kind.remedy}",
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
+        }
+    return described
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the application with a problem."""
+
+    @app.exception_handler(Problem)
+    async def _problem(_: Request, problem: Problem) -> JSONResponse:
+        return problem.response()
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        return _from_validation(error).response()
+
+    @app.exception_handler(JobNotFoundError)
+    async def _no_job(_: Request, error: JobNotFoundError) -> JSONResponse:
+        return Problem("job-not-found", str(error)).response()
+
+    @app.exception_handler(StoreUnavailableError)
+    async def _unavailable(_: Request, error: StoreUnavailableError) -> JSONResponse:
+        log.warning("%s", error)
+        headers = {"Retry-After": str(RETRY_AFTER_S)}
+        return Problem("unavailable", str(error), headers=headers).response()
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        return _from_http(request, error).response()
+
+    @app.exception_handler(Exception)
+    async def _internal(request: Request, _: Exception) -> JSONResponse:
+        log.exception("%s %s failed", request.method, request.url.path)
+        return Problem("internal-error", KINDS["internal-error"].title).response()
+
+
+def _from_http(request: Request, error: HTTPException) -> Problem:
+    headers = dict(error.headers or {})
+    match error.status_code:
+        case HTTPStatus.NOT_FOUND:
+            return Problem("not-found", f"there is nothing at {request.url.path}")
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            allowed = headers.get("Allow", "")
+            detail = f"{request.url.path} takes {allowed}, not {request.method}"
+            return Problem("method-not-allowed", detail, headers=headers)
+        case HTTPStatus.BAD_REQUEST:
+            # FastAPI's answer to a body that is not even text.
+            return Problem("malformed-json", "the body cannot be read as JSON")
+        case _:
+            return Problem("internal-error", str(error.detail))
+
+
+def _from_validation(error: RequestValidationError) -> Problem:
+    faults = [_fault(item) for item in error.errors()]
+    broken = next((item for item in error.errors() if item["type"] == "json_invalid"), None)
+    if broken is not None:
+        where = broken["loc"][-1]
+        return Problem("malformed-json", f"the body is not JSON from character {where} on")
+    return invalid_request(faults)
+
+
+#: Where pydantic keeps the limit that a value broke.
+_LIMITS = ("max_length", "min_length", "le", "ge", "lt", "gt", "expected", "pattern")
+
+
+def _fault(item: dict[str, Any]) -> Fault:
+    # The first part of the location says body, path or query, which the client knows.
+    field = ".".join(str(part) for part in item["loc"][1:]) or str(item["loc"][0])
+    context = item.get("ctx", {})
+    limit = next((context[name] for name in _LIMITS if name in context), None)
+    detail = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        detail = "There is no field of this name"
+    return Fault(field=field, detail=detail, limit=limit)

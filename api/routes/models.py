@@ -1,0 +1,44 @@
+"""Which models there are, and what each takes."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from api import problems
+from api.parts import Deps
+from jobs import queue
+from jobs.connection import redis_errors
+from pipelines.catalog import Family, GuidanceLimits, ModelSpec, SizeLimits, StepLimits
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+
+class Model(BaseModel):
+    """A model as clients see it: its limits, and whether anybody serves it."""
+
+    name: str
+    title: str
+    family: Family
+    licence: str
+    size: SizeLimits
+    steps: StepLimits
+    guidance_scale: GuidanceLimits
+    workers: int = Field(description="How many workers serve it now; with 0, its jobs wait.")
+
+
+class ModelList(BaseModel):
+    """The models on offer; the first is the default."""
+
+    models: list[Model]
+
+
+@router.get("", summary="List the models", responses=problems.responses("unavailable"))
+async def index(parts: Deps) -> ModelList:
+    """Every model that a job can name, with its limits and defaults."""
+    with redis_errors():
+        workers = await queue.workers(parts.jobs.redis, list(parts.catalog))
+    return ModelList(models=[_model(spec, workers[name]) for name, spec in parts.catalog.items()])
+
+
+def _model(spec: ModelSpec, workers: int) -> Model:
+    shown = spec.model_dump(include=set(Model.model_fields))
+    return Model.model_validate({**shown, "workers": workers})

@@ -1,0 +1,1 @@
+"""The contract between the API and the workers: what a job is and where it lives."""

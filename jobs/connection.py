@@ -1,0 +1,37 @@
+"""The connection to Redis, made in one way by every process."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from arq.connections import ArqRedis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from jobs.errors import StoreUnavailableError
+from jobs.queue import deserialize, serialize
+from jobs.settings import Settings
+
+
+def connect(settings: Settings) -> ArqRedis:
+    """A pool of connections; none is opened before it is needed."""
+    redis: ArqRedis = ArqRedis.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_timeout=settings.redis_timeout_s,
+        socket_connect_timeout=settings.redis_timeout_s,
+    )
+    redis.job_serializer = serialize
+    redis.job_deserializer = deserialize
+    return redis
+
+
+@contextmanager
+def redis_errors() -> Iterator[None]:
+    """Turn a lost connection into the one error that callers know.
+
+    Raises:
+        StoreUnavailableError: Redis did not answer; nobody knows whether it acted.
+    """
+    try:
+        yield
+    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        raise StoreUnavailableError(f"Redis does not answer ({type(error).__name__})") from error

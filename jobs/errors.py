@@ -1,0 +1,35 @@
+"""What can go wrong with a job, apart from the picture itself."""
+
+from jobs.model import JobStatus
+
+
+class JobError(Exception):
+    """The family of every error raised here."""
+
+
+class JobNotFoundError(JobError):
+    """There is no job of that id; it never was, or its record has expired."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"there is no job {job_id}")
+        self.job_id = job_id
+
+
+class TransitionError(JobError):
+    """The job is in a state from which the wanted one cannot be reached."""
+
+    def __init__(self, job_id: str, status: JobStatus, wanted: JobStatus) -> None:
+        super().__init__(f"job {job_id} is {status} and cannot become {wanted}")
+        self.job_id, self.status, self.wanted = job_id, status, wanted
+
+
+class LeaseLostError(JobError):
+    """The caller no longer holds the job; whatever it wanted to write was refused."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"the lease on job {job_id} is lost")
+        self.job_id = job_id
+
+
+class StoreUnavailableError(JobError):
+    """Redis or the picture store does not answer; the caller may try again."""

@@ -1,0 +1,208 @@
+"""What a job is: the wire schema, with its limits, and the states it passes through."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+#: JSON numbers are exact up to here in every client (RFC 8259, section 6).
+MAX_SEED = 2**53 - 1
+#: A job's id: a version 7 UUID in hex, so that ids sort by the time they were made (RFC 9562).
+JOB_ID_PATTERN = "^[0-9a-f]{32}$"
+
+
+class JobStatus(StrEnum):
+    """Where a job stands."""
+
+    #: It waits its turn.
+    QUEUED = "queued"
+    #: A worker holds its lease and advances its images.
+    RUNNING = "running"
+    #: Every picture is stored.
+    SUCCEEDED = "succeeded"
+    #: It will never have pictures; `error` says why.
+    FAILED = "failed"
+    #: A client asked for it to stop.
+    CANCELED = "canceled"
+
+    @property
+    def finished(self) -> bool:
+        return not TRANSITIONS[self]
+
+
+#: From each state, the states that may follow. A lost lease takes a job from running to queued.
+TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
+    JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.CANCELED}),
+    JobStatus.RUNNING: frozenset(
+        {JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED, JobStatus.QUEUED}
+    ),
+    JobStatus.SUCCEEDED: frozenset(),
+    JobStatus.FAILED: frozenset(),
+    JobStatus.CANCELED: frozenset(),
+}
+
+
+def states_before(status: JobStatus) -> frozenset[JobStatus]:
+    """The states from which `status` may be reached."""
+    return frozenset(state for state, following in TRANSITIONS.items() if status in following)
+
+
+class OutputFormat(StrEnum):
+    """How a picture is encoded."""
+
+    PNG = "png"
+    WEBP = "webp"
+    JPEG = "jpeg"
+
+    @property
+    def content_type(self) -> str:
+        return f"image/{self.value}"
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("a prompt has at least one character that is not a space")
+    return text
+
+
+class JobRequest(BaseModel):
+    """What a client asks for. What is left out takes the model's default."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        str_strip_whitespace=True,
+        json_schema_extra={
+            "examples": [
+                {"prompt": "a red circle on a blue background"},
+                {
+                    "prompt": "a small green star above a yellow square",
+                    "images": 4,
+                    "steps": 20,
+                    "guidance_scale": 4.0,
+                    "seed": 7,
+                    "output_format": "webp",
+                },
+            ]
+        },
+    )
+
+    prompt: Annotated[str, AfterValidator(_not_blank)] = Field(
+        min_length=1, max_length=2_000, description="What the picture should show."
+    )
+    negative_prompt: str = Field(
+        "", max_length=2_000, description="What the picture should not show."
+    )
+    model: str | None = Field(
+        None, max_length=64, description="A name from `GET /v1/models`; the first one by default."
+    )
+    width: int | None = Field(
+        None, ge=8, le=4_096, description="Pixels, within the model's limits."
+    )
+    height: int | None = Field(
+        None, ge=8, le=4_096, description="Pixels, within the model's limits."
+    )
+    steps: int | None = Field(
+        None, ge=1, le=1_000, description="Denoising steps, within the model's limit."
+    )
+    guidance_scale: float | None = Field(
+        None,
+        ge=0,
+        le=100,
+        allow_inf_nan=False,
+        description="How strongly the picture is pulled towards the prompt "
+        "(classifier-free guidance); 1 and below turn guidance off.",
+    )
+    scheduler: str | None = Field(
+        None, max_length=64, description="A scheduler of the model; its own by default."
+    )
+    images: int = Field(1, ge=1, le=16, description="How many pictures.")
+    seed: int | None = Field(
+        None,
+        ge=0,
+        le=MAX_SEED,
+        description="Picture i is made from seed + i; a random one by default.",
+    )
+    output_format: OutputFormat = OutputFormat.PNG
+
+
+class AdmittedRequest(BaseModel):
+    """A request with nothing left open, as it was checked against the model's limits."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    prompt: str
+    negative_prompt: str
+    model: str
+    width: int
+    height: int
+    steps: int
+    guidance_scale: float
+    scheduler: str | None
+    images: int
+    seed: int
+    output_format: OutputFormat
+
+
+class Image(BaseModel):
+    """One finished picture of a job."""
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int = Field(ge=0, description="Which picture of the job this is, from 0.")
+    seed: int = Field(description="The seed that makes this picture again on its own.")
+    width: int = Field(description="Pixels.")
+    height: int = Field(description="Pixels.")
+    content_type: str
+    size_bytes: int
+    sha256: str = Field(description="Of the file's bytes, in hex.")
+    warnings: tuple[str, ...] = Field((), description="What the model could not honour in full.")
+    url: str | None = Field(
+        None, description="Where to download it; signed, and valid for a short time only."
+    )
+
+
+class Progress(BaseModel):
+    """How far a running job is, summed over its images."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: int = Field(ge=0)
+    steps: int = Field(ge=0)
+
+
+class QueuePlace(BaseModel):
+    """Where a waiting job stands."""
+
+    model_config = ConfigDict(frozen=True)
+
+    position: int = Field(description="How many jobs of the same model start before this one.")
+    workers: int = Field(description="How many workers serve the model now.")
+
+
+class Failure(BaseModel):
+    """Why a job failed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str = Field(description="A word for programs.")
+    detail: str = Field(description="A sentence for people.")
+
+
+class Job(BaseModel):
+    """A job as clients see it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str = Field(pattern=JOB_ID_PATTERN)
+    status: JobStatus
+    request: AdmittedRequest
+    created_at: datetime
+    started_at: datetime | None = Field(None, description="When its latest attempt began.")
+    finished_at: datetime | None = None
+    attempt: int = Field(0, description="How often it has been started.")
+    queue: QueuePlace | None = Field(None, description="Only while it is queued.")
+    progress: Progress
+    images: tuple[Image, ...] = ()
+    error: Failure | None = None

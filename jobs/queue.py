@@ -1,0 +1,72 @@
+"""The line that jobs wait in, through arq: one queue a model, JSON on the wire."""
+
+import json
+import time
+from typing import Any
+
+from arq.connections import ArqRedis
+from arq.jobs import serialize_job
+
+from jobs import keys
+from jobs.model import QueuePlace
+
+#: The arq function that workers register.
+FUNCTION = "develop"
+#: A worker that has not announced itself for this long is not counted.
+WORKER_SEEN_S = 15.0
+
+
+def serialize(message: dict[str, Any]) -> bytes:
+    """arq pickles by default; then whoever can write to Redis could run code in a worker."""
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+def deserialize(message: bytes) -> dict[str, Any]:
+    decoded = json.loads(message)
+    if not isinstance(decoded, dict):
+        raise ValueError("a queue message is a JSON object")
+    return decoded
+
+
+def definition(job_id: str) -> bytes:
+    """What arq needs to know to start a job: the record holds the rest."""
+    enqueued_ms = time.time_ns() // 1_000_000
+    return serialize_job(FUNCTION, (job_id,), {}, None, enqueued_ms, serializer=serialize)
+
+
+async def place(redis: ArqRedis, model: str, place_in_line: int) -> QueuePlace:
+    """Where the holder of a place stands now.
+
+    Running jobs stand behind every waiting one, since their score is a time.
+    """
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.zcount(keys.queue(model), "-inf", f"({place_in_line}")
+        pipe.zcount(keys.workers(model), time.time() - WORKER_SEEN_S, "+inf")
+        ahead, workers = await pipe.execute()
+    return QueuePlace(position=ahead, workers=workers)
+
+
+async def workers(redis: ArqRedis, models: list[str]) -> dict[str, int]:
+    """How many workers serve each model now."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for model in models:
+            pipe.zcount(keys.workers(model), time.time() - WORKER_SEEN_S, "+inf")
+        counts = await pipe.execute()
+    return dict(zip(models, counts, strict=True))
+
+
+async def announce(redis: ArqRedis, worker_id: str, models: list[str]) -> None:
+    """Tell that a worker is there for these models, and forget those that went silent."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for model in models:
+            pipe.zadd(keys.workers(model), {worker_id: time.time()})
+            pipe.zremrangebyscore(keys.workers(model), "-inf", time.time() - 10 * WORKER_SEEN_S)
+        await pipe.execute()
+
+
+async def withdraw(redis: ArqRedis, worker_id: str, models: list[str]) -> None:
+    """Tell that a worker is going."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for model in models:
+            pipe.zrem(keys.workers(model), worker_id)
+        await pipe.execute()

@@ -1,0 +1,86 @@
+"""Every setting of the service, read from `DARKROOM_*` environment variables here and only here."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One object for API, worker and local stack; every bound of the service is here."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DARKROOM_", frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    """Where Redis or Valkey is: `redis://`, `rediss://` or `unix://`. May hold a password."""
+    redis_timeout_s: float = Field(5.0, gt=0)
+    """How long one exchange with Redis may take before it counts as gone."""
+
+    s3_endpoint: str | None = None
+    """The S3 server as API and workers reach it; empty for Amazon's own."""
+    s3_public_endpoint: str | None = None
+    """The S3 server as clients reach it, for presigned URLs; the endpoint above when empty."""
+    s3_region: str = "us-east-1"
+    """The region that signatures are made for."""
+    s3_bucket: str = Field("darkroom", min_length=3, max_length=63)
+    """The bucket that holds the pictures."""
+    s3_access_key: SecretStr | None = None
+    """The access key; empty for the machine's own role."""
+    s3_secret_key: SecretStr | None = None
+    """The secret key; empty for the machine's own role."""
+    s3_timeout_s: float = Field(20.0, gt=0)
+    """How long one exchange with S3 may take before it is tried again."""
+    presigned_url_ttl_s: int = Field(900, ge=1, le=604_800)
+    """How long the address of a picture works after it was handed out."""
+
+    catalog: Path = Path("models.yaml")
+    """The file that lists the models."""
+    models: Annotated[tuple[str, ...], NoDecode] = ()
+    """The models of the catalogue to offer (API) or to load (worker), by comma; empty means all."""
+
+    host: str = "127.0.0.1"
+    """The address that the API listens on."""
+    port: int = Field(8420, ge=1, le=65_535)
+    """The port that the API listens on."""
+    max_body_bytes: int = Field(65_536, ge=1_024)
+    """The largest request body that is read."""
+
+    max_batch_rows: int = Field(32, ge=1, le=512)
+    """How many rows one forward pass has, at most; an image with guidance takes two."""
+    worker_jobs: int = Field(32, ge=1, le=1_024)
+    """How many jobs a worker holds at once for each model; the more, the fuller its batches."""
+    poll_delay_s: float = Field(0.1, gt=0, le=10)
+    """How often an idle worker looks for a new job."""
+    lease_s: float = Field(10.0, ge=1, le=600)
+    """How long a job stays with a worker that has gone silent before another may take it."""
+    max_attempts: int = Field(3, ge=1, le=100)
+    """How often a job is started, at most, before it ends as failed."""
+    job_timeout_s: float = Field(3_600.0, gt=0)
+    """How long one attempt at a job may run."""
+    progress_interval_s: float = Field(0.1, ge=0)
+    """The shortest time between two progress reports of one job."""
+    drain_s: float = Field(30.0, ge=0)
+    """How long a stopping worker lets its running jobs go on before it hands them back."""
+
+    retention_s: int = Field(7 * 24 * 3600, ge=60)
+    """How long a finished job's record is kept."""
+
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    """How much is logged."""
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

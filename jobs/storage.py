@@ -1,0 +1,107 @@
+"""Pictures in S3-compatible storage, by boto3. The local stack runs a real S3 server too."""
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from jobs.errors import StoreUnavailableError
+from jobs.model import OutputFormat
+from jobs.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+def picture_key(job_id: str, index: int, output_format: OutputFormat) -> str:
+    """Where a picture lies. It follows from job and index alone, so a retry overwrites itself."""
+    return f"{job_id[:8]}/{job_id}/{index}.{output_format.value}"
+
+
+class PictureStore:
+    """One bucket of pictures. Its calls block: run them in a thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.bucket = settings.s3_bucket
+        self._url_ttl_s = settings.presigned_url_ttl_s
+        self._s3 = _client(settings, settings.s3_endpoint)
+        # A signature covers the host name, so clients' addresses are signed for the public one.
+        public = settings.s3_public_endpoint
+        self._public_s3 = _client(settings, public) if public else self._s3
+
+    def put(self, key: str, content: bytes, content_type: str) -> str:
+        """Store a picture, over an earlier one of the same key; returns its SHA-256 in hex.
+
+        Raises:
+            StoreUnavailableError: it could not be stored.
+        """
+        sha256 = hashlib.sha256(content).hexdigest()
+        try:
+            self._s3.put_object(Bucket=self.bucket, Key=key, Body=content, ContentType=content_type)
+        except (BotoCoreError, ClientError) as error:
+            raise StoreUnavailableError(
+                f"the picture store refused a picture ({_reason(error)})"
+            ) from error
+        return sha256
+
+    def presign(self, key: str) -> str:
+        """An address that downloads the picture without credentials, for a short time."""
+        return self._public_s3.generate_presigned_url(
+            "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=self._url_ttl_s
+        )
+
+    def delete(self, keys: list[str]) -> None:
+        """Delete pictures; one that is not there is no error.
+
+        Raises:
+            StoreUnavailableError: some may still be there.
+        """
+        try:
+            for key in keys:
+                self._s3.delete_object(Bucket=self.bucket, Key=key)
+        except (BotoCoreError, ClientError) as error:
+            raise StoreUnavailableError(
+                f"the picture store does not answer ({_reason(error)})"
+            ) from error
+
+    def check(self) -> None:
+        """
+        Raises:
+            StoreUnavailableError: the bucket cannot be reached; the text says why.
+        """
+        try:
+            self._s3.head_bucket(Bucket=self.bucket)
+        except (BotoCoreError, ClientError) as error:
+            raise StoreUnavailableError(
+                f"the bucket {self.bucket!r} cannot be reached ({_reason(error)})"
+            ) from error
+
+
+def _client(settings: Settings, endpoint: str | None) -> "S3Client":
+    def revealed(secret: object) -> str | None:
+        return secret.get_secret_value() if hasattr(secret, "get_secret_value") else None
+
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=settings.s3_region,
+        aws_access_key_id=revealed(settings.s3_access_key),
+        aws_secret_access_key=revealed(settings.s3_secret_key),
+        config=Config(
+            signature_version="s3v4",
+            connect_timeout=settings.s3_timeout_s,
+            read_timeout=settings.s3_timeout_s,
+            retries={"max_attempts": 3, "mode": "standard"},
+            s3={"addressing_style": "path" if endpoint else "auto"},
+            max_pool_connections=32,
+        ),
+    )
+
+
+def _reason(error: BotoCoreError | ClientError) -> str:
+    """A word that names the failure and holds no address, key or signature."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code", "unknown"))
+    return type(error).__name__

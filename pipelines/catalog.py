@@ -1,0 +1,201 @@
+"""The catalogue: `models.yaml` read into `ModelSpec`s. Torch-free, so the API validates with it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from pipelines.errors import CatalogError
+
+ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+class Family(StrEnum):
+    """Which pipeline class runs a model."""
+
+    #: Stable Diffusion 1.x and 2.x: one CLIP text encoder, a UNet, a VAE.
+    STABLE_DIFFUSION = "stable-diffusion"
+    #: SDXL and its distilled kin: two text encoders and size conditioning.
+    SDXL = "sdxl"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SizeLimits(_Frozen):
+    """What widths and heights a model takes, in pixels."""
+
+    default: tuple[int, int] = Field(description="Width and height when a request names none.")
+    min: int = Field(64, ge=8, description="The shortest side.")
+    max: int = Field(ge=8, description="The longest side.")
+    multiple_of: int = Field(8, ge=1, description="Every side is a multiple of this.")
+    max_pixels: int = Field(ge=64, description="Width times height, at most.")
+
+    @model_validator(mode="after")
+    def _default_obeys_the_limits(self) -> "SizeLimits":
+        width, height = self.default
+        sides_fit = all(
+            self.min <= side <= self.max and side % self.multiple_of == 0
+            for side in (width, height)
+        )
+        if not sides_fit or width * height > self.max_pixels:
+            raise ValueError(f"the default size {width}x{height} breaks the model's own limits")
+        return self
+
+
+class StepLimits(_Frozen):
+    """How many denoising steps a model takes."""
+
+    default: int = Field(ge=1)
+    max: int = Field(150, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _default_obeys_the_limits(self) -> "StepLimits":
+        if self.default > self.max:
+            raise ValueError(f"the default of {self.default} steps is above the maximum {self.max}")
+        return self
+
+
+class GuidanceLimits(_Frozen):
+    """How strongly a picture is pulled towards its prompt (classifier-free guidance)."""
+
+    default: float = Field(ge=0)
+    max: float = Field(30.0, ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _default_obeys_the_limits(self) -> "GuidanceLimits":
+        if self.default > self.max:
+            raise ValueError(f"the default guidance {self.default} is above the maximum {self.max}")
+        return self
+
+
+#: What an entry need not say, so that three lines (name, family, source) make a model.
+FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
+    Family.STABLE_DIFFUSION: {
+        "size": {"default": (512, 512), "max": 1024, "max_pixels": 1024 * 1024},
+        "steps": {"default": 30},
+        "guidance_scale": {"default": 7.5},
+    },
+    Family.SDXL: {
+        "size": {"default": (1024, 1024), "max": 2048, "max_pixels": 2048 * 1024},
+        "steps": {"default": 30},
+        "guidance_scale": {"default": 5.0},
+    },
+}
+
+
+class ModelSpec(_Frozen):
+    """One entry of the catalogue: what a model is, where it comes from and what it takes."""
+
+    name: ModelName
+    family: Family
+    source: str = Field(
+        min_length=1,
+        description="A Hugging Face id, or a folder in diffusers format (starts with '.', '/' or '~').",
+    )
+    title: str = ""
+    licence: str = Field("", description="SPDX name, or the licence's own name.")
+    revision: str | None = Field(None, description="A commit, branch or tag of a Hugging Face id.")
+    variant: str | None = Field(None, description="The weights' variant in their file names.")
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "auto", description="auto: float32 on the CPU, float16 on a GPU."
+    )
+    size: SizeLimits
+    steps: StepLimits
+    guidance_scale: GuidanceLimits
+    guidance_rescale: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="How far guidance's gain in contrast is taken back; 0.7 suits zero terminal SNR.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_family_defaults(cls, entry: Any) -> Any:
+        if not isinstance(entry, dict):
+            return entry
+        defaults = FAMILY_DEFAULTS.get(entry.get("family"), {})  # type: ignore[arg-type]
+        return {**defaults, **entry}
+
+    @property
+    def is_folder(self) -> bool:
+        return self.source.startswith((".", "/", "~"))
+
+
+class Catalog(Mapping[str, ModelSpec]):
+    """Every model the service knows, by name, in the order of the file."""
+
+    def __init__(self, specs: Mapping[str, ModelSpec]) -> None:
+        self._specs = dict(specs)
+
+    @classmethod
+    def load(cls, path: Path) -> "Catalog":
+        """Read a catalogue file.
+
+        Folders named relative to the file are resolved against the file's own folder.
+
+        Raises:
+            CatalogError: the file is missing, is not YAML, or an entry is wrong; the entry is named.
+        """
+        try:
+            entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise CatalogError(f"the model catalogue {path} does not exist") from None
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise CatalogError(f"the model catalogue {path} cannot be read: {error}") from error
+        if not isinstance(entries, dict) or not entries:
+            raise CatalogError(f"the model catalogue {path} must map model names to entries")
+        return cls(
+            {str(name): _spec(str(name), entry, path.parent) for name, entry in entries.items()}
+        )
+
+    def only(self, names: Sequence[str]) -> "Catalog":
+        """The models named, in the order named; all of them when none is.
+
+        Raises:
+            CatalogError: a name is not in the catalogue.
+        """
+        for name in names:
+            if name not in self:
+                raise CatalogError(
+                    f"no model {name!r} in the catalogue; there are: {', '.join(self)}"
+                )
+        return Catalog({name: self[name] for name in names}) if names else self
+
+    def __getitem__(self, name: str) -> ModelSpec:
+        return self._specs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._specs)
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+
+def _spec(name: str, entry: Any, folder: Path) -> ModelSpec:
+    if not isinstance(entry, dict):
+        raise CatalogError(f"model {name!r}: an entry is a mapping with at least family and source")
+    try:
+        spec = ModelSpec.model_validate({**entry, "name": name})
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'entry'}: {item['msg']}"
+            for item in error.errors()
+        )
+        raise CatalogError(f"model {name!r}: {problems}") from error
+    if spec.is_folder:
+        source = (folder / Path(spec.source).expanduser()).resolve()
+        spec = spec.model_copy(update={"source": str(source)})
+    return spec

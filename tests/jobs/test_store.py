@@ -1,0 +1,250 @@
+"""Job records on a real Redis: atomic, fenced, and never in two places at once."""
+
+import asyncio
+import json
+import time
+
+import pytest
+from arq.connections import ArqRedis
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from jobs import keys
+from jobs.connection import connect
+from jobs.errors import (
+    JobError,
+    JobNotFoundError,
+    LeaseLostError,
+    StoreUnavailableError,
+    TransitionError,
+)
+from jobs.lease import Lease
+from jobs.model import TRANSITIONS, AdmittedRequest, Failure, Image, JobStatus
+from jobs.settings import Settings
+from jobs.store import JobStore, new_job_id
+
+MODEL = "shapes-sd"
+IMAGE = Image(
+    index=0,
+    seed=7,
+    width=64,
+    height=64,
+    content_type="image/png",
+    size_bytes=3,
+    sha256="0" * 64,
+)
+FAILURE = Failure(type="internal-error", detail="it broke")
+
+
+async def claimed(store: JobStore, job_id: str) -> Lease:
+    answer = await store.claim(job_id, MODEL)
+    assert answer is not None
+    return answer[1]
+
+
+async def queued_ids(redis: ArqRedis) -> list[str]:
+    return [member.decode() for member in await redis.zrange(keys.queue(MODEL), 0, -1)]
+
+
+async def test_a_submitted_job_is_recorded_and_in_line(
+    store: JobStore, redis: ArqRedis, request_: AdmittedRequest
+) -> None:
+    job = await store.submit(request_)
+    assert job.status is JobStatus.QUEUED
+    assert job == await store.get(job.id)
+    assert await queued_ids(redis) == [job.id]
+    assert await redis.ttl(keys.definition(job.id)) == -1, "arq's definition must not expire"
+
+
+async def test_what_waits_in_redis_is_json_and_never_pickle(
+    store: JobStore, redis: ArqRedis, request_: AdmittedRequest
+) -> None:
+    job = await store.submit(request_)
+    definition = await redis.get(keys.definition(job.id))
+    assert definition is not None
+    assert json.loads(definition)["a"] == [job.id]
+
+
+async def test_positions_count_only_the_jobs_that_wait_ahead(
+    store: JobStore, request_: AdmittedRequest
+) -> None:
+    first, second, third = [await store.submit(request_) for _ in range(3)]
+    await store.claim(first.id, MODEL)
+    places = [(await store.get(job.id)).queue for job in (first, second, third)]
+    assert places[0] is None
+    assert [place.position for place in places[1:] if place] == [0, 1]
+
+
+async def test_a_running_job_s_score_is_its_lease_s_end(
+    store: JobStore, redis: ArqRedis, settings: Settings, request_: AdmittedRequest
+) -> None:
+    job = await store.submit(request_)
+    waiting_score = await redis.zscore(keys.queue(MODEL), job.id)
+    lease = await claimed(store, job.id)
+    running_score = await redis.zscore(keys.queue(MODEL), job.id)
+    assert waiting_score is not None
+    assert waiting_score < time.time() * 1000
+    assert running_score == pytest.approx((time.time() + settings.lease_s) * 1000, abs=500)
+    assert await redis.get(keys.in_progress(job.id)) == lease.token.encode()
+
+
+async def test_progress_is_reported_and_seen(store: JobStore, request_: AdmittedRequest) -> None:
+    job = await store.submit(request_.model_copy(update={"images": 2}))
+    await store.report(await claimed(store, job.id), 13)
+    seen = await store.get(job.id)
+    assert (seen.progress.step, seen.progress.steps) == (13, 40)
+
+
+async def test_a_job_that_succeeds_keeps_its_images_and_leaves_the_queue(
+    store: JobStore, redis: ArqRedis, settings: Settings, request_: AdmittedRequest
+) -> None:
+    job = await store.submit(request_)
+    await store.succeed(await claimed(store, job.id), [IMAGE], 20)
+    done = await store.get(job.id)
+    assert done.status is JobStatus.SUCCEEDED
+    assert done.images == (IMAGE,)
+    assert done.finished_at is not None
+    assert done.started_at is not None
+    assert done.created_at <= done.started_at <= done.finished_at
+    left = {key.decode() for key in await redis.keys("*")}
+    assert left == {keys.job(job.id), keys.PLACES}
+    assert await redis.ttl(keys.job(job.id)) == pytest.approx(settings.retention_s, abs=5)
+
+
+async def test_a_finished_job_takes_at_most_2_kb(
+    store: JobStore, redis: ArqRedis, request_: AdmittedRequest
+) -> None:
+    job = await store.submit(request_)
+    await store.succeed(await claimed(store, job.id), [IMAGE], 20)
+    used = await redis.memory_usage(keys.job(job.id))
+    assert used is not None
+    assert used <= 2_048
+
+
+async def test_a_failed_job_says_why(store: JobStore, request_: AdmittedRequest) -> None:
+    job = await store.submit(request_)
+    await store.fail(await claimed(store, job.id), FAILURE)
+    assert (await store.get(job.id)).error == FAILURE
+
+
+async def test_a_second_holder_fences_the_first(store: JobStore, request_: AdmittedRequest) -> None:
+    job = await store.submit(request_)
+    slow, quick = await claimed(store, job.id), await claimed(store, job.id)
+    for write in (
+        store.report(slow, 1),
+        store.succeed(slow, [IMAGE], 20),
+        store.fail(slow, FAILURE),
+        store.release(slow),
+    ):
+        with pytest.raises(LeaseLostError):
+            await write
+    await store.succeed(quick, [IMAGE], 20)
+    done = await store.get(job.id)
+    assert (done.status, done.attempt) == (JobStatus.SUCCEEDED, 2)
+
+
+async def test_a_released_job_gets_its_old_place_and_the_attempt_does_not_count(
+    store: JobStore, redis: ArqRedis, request_: AdmittedRequest
+) -> None:
+    first, second = await store.submit(request_), await store.submit(request_)
+    await store.release(await claimed(store, first.id))
+    again = await store.get(first.id)
+    assert (again.status, again.attempt) == (JobStatus.QUEUED, 0)
+    assert await queued_ids(redis) == [first.id, second.id]
+    assert not await redis.exists(keys.in_progress(first.id))
+
+
+async def test_cancelling_a_waiting_job_takes_it_out_of_line(
+    store: JobStore, redis: ArqRedis, request_: AdmittedRequest
+) -> None:
+    job = await store.submit(request_)
+    assert (await store.cancel(job.id)).status is JobStatus.CANCELED
+    assert await queued_ids(redis) == []
+    assert await store.claim(job.id, MODEL) is None
+
+
+async def test_cancelling_a_running_job_tells_its_holder_at_the_next_report(
+    store: JobStore, request_: AdmittedRequest
+) -> None:
+    job = await store.submit(request_)
+    lease = await claimed(store, job.id)
+    await store.cancel(job.id)
+    with pytest.raises(LeaseLostError):
+        await store.report(lease, 3)
+
+
+async def test_a_finished_job_cannot_be_cancelled(
+    store: JobStore, request_: AdmittedRequest
+) -> None:
+    job = await store.submit(request_)
+    await store.succeed(await claimed(store, job.id), [IMAGE], 20)
+    with pytest.raises(TransitionError, match="succeeded and cannot become canceled"):
+        await store.cancel(job.id)
+
+
+async def test_an_unknown_job_is_not_found(store: JobStore) -> None:
+    with pytest.raises(JobNotFoundError):
+        await store.get(new_job_id())
+
+
+async def test_a_redis_that_does_not_answer_is_one_known_error(request_: AdmittedRequest) -> None:
+    nowhere = Settings(redis_url="redis://127.0.0.1:1/0")  # type: ignore[arg-type]
+    redis = connect(nowhere)
+    with pytest.raises(StoreUnavailableError):
+        await JobStore(redis, nowhere).submit(request_)
+    await redis.aclose()
+
+
+def test_ids_sort_by_the_time_they_were_made() -> None:
+    made = []
+    for _ in range(3):
+        made.append(new_job_id())
+        before = time.time_ns() // 1_000_000
+        while time.time_ns() // 1_000_000 == before:
+            pass
+    assert made == sorted(made)
+    assert len(set(made)) == 3
+
+
+ACTIONS = st.sampled_from(("claim", "report", "succeed", "fail", "release", "cancel"))
+
+
+@given(actions=st.lists(ACTIONS, max_size=8))
+@hypothesis_settings(max_examples=60, deadline=None)
+def test_only_the_transitions_of_the_table_ever_happen(
+    settings: Settings, request_: AdmittedRequest, actions: list[str]
+) -> None:
+    asyncio.run(_walk(actions, settings, request_))
+
+
+async def _walk(actions: list[str], settings: Settings, request: AdmittedRequest) -> None:
+    redis = connect(settings)
+    store = JobStore(redis, settings)
+    job = await store.submit(request)
+    lease = Lease(job_id=job.id, model=MODEL)
+    status = JobStatus.QUEUED
+    for action in actions:
+        try:
+            match action:
+                case "claim":
+                    answer = await store.claim(job.id, MODEL)
+                    lease = answer[1] if answer else lease
+                case "report":
+                    await store.report(lease, 1)
+                case "succeed":
+                    await store.succeed(lease, [IMAGE], 20)
+                case "fail":
+                    await store.fail(lease, FAILURE)
+                case "release":
+                    await store.release(lease)
+                case "cancel":
+                    await store.cancel(job.id)
+        except JobError:
+            assert (await store.get(job.id)).status is status, "a refused move changes nothing"
+        seen = (await store.get(job.id)).status
+        assert seen is status or seen in TRANSITIONS[status]
+        in_line = await redis.zscore(keys.queue(MODEL), job.id) is not None
+        assert in_line is not seen.finished, "a job is in the queue until it has finished"
+        status = seen
+    await redis.aclose()

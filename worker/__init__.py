@@ -1,0 +1,1 @@
+"""Takes jobs from the queue, feeds the engine, stores the pictures, reports."""
