@@ -102,7 +102,7 @@ class ModelSpec(_Frozen):
     family: Family
     source: str = Field(
         min_length=1,
-        description="A Hugging Face id, or a folder in diffusers format (starts with '.', '/' or '~').",
+        description="A Hugging Face id, or a folder (starts with '.', '/' or '~').",
     )
     title: str = ""
     licence: str = Field("", description="SPDX name, or the licence's own name.")
@@ -118,7 +118,7 @@ class ModelSpec(_Frozen):
         0.0,
         ge=0,
         le=1,
-        description="How far guidance's gain in contrast is taken back; 0.7 suits zero terminal SNR.",
+        description="How far guidance's gain in contrast is taken back; zero-SNR models want 0.7.",
     )
 
     @model_validator(mode="before")
@@ -147,7 +147,7 @@ class Catalog(Mapping[str, ModelSpec]):
         Folders named relative to the file are resolved against the file's own folder.
 
         Raises:
-            CatalogError: the file is missing, is not YAML, or an entry is wrong; the entry is named.
+            CatalogError: the file is missing or not YAML, or an entry is wrong; it is named.
         """
         try:
             entries = yaml.safe_load(path.read_text(encoding="utf-8"))

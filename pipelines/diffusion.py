@@ -1,0 +1,189 @@
+"""What every step-wise diffusers model shares: noise, schedule, guidance, and the batched step."""
+
+from abc import abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pipelines.catalog import ModelSpec
+from pipelines.errors import RequestError
+from pipelines.pipeline import ImageRequest, Picture, Pipeline, State
+from pipelines.pixels import to_images
+from pipelines.schedule import Schedule, ScheduleShelf
+from pipelines.schedulers import DENOISING_SCHEDULERS, SchedulerKind
+
+Conditions = Mapping[str, torch.Tensor]
+
+
+@dataclass(eq=False, kw_only=True)
+class DiffusionState(State):
+    """An image being denoised."""
+
+    schedule: Schedule
+    #: On the CPU, so that a seed means the same noise on every device.
+    generator: torch.Generator
+    #: (1, channels, height/8, width/8), or whatever shape the family denoises in.
+    latents: torch.Tensor
+    #: What the model is told, by argument name: (rows, ...), the unconditional row first.
+    conditions: Conditions
+
+    def advance(self, prediction: torch.Tensor, guidance_rescale: float) -> None:
+        """Take the model's output for this state's rows, (rows, channels, height/8, width/8)."""
+        if self.rows == 2:
+            prediction = guide(prediction, self.request.guidance_scale, guidance_rescale)
+        self.latents = self.schedule.advance(prediction, self.step, self.latents, self.generator)
+        self.step += 1
+
+
+def guide(prediction: torch.Tensor, scale: float, rescale: float = 0.0) -> torch.Tensor:
+    """Classifier-free guidance (Ho and Salimans, 2022) over (2, ...), the unconditional row first.
+
+    `rescale` brings the guided prediction's contrast back to the conditional one's, which models
+    with zero terminal SNR need (Lin et al., 2023, section 3.4).
+    """
+    unconditional, conditional = prediction.chunk(2)
+    guided = unconditional + scale * (conditional - unconditional)
+    if rescale > 0:
+        axes = list(range(1, guided.ndim))
+        ratio = conditional.std(axes, keepdim=True) / guided.std(axes, keepdim=True)
+        guided = rescale * (guided * ratio) + (1 - rescale) * guided
+    return guided
+
+
+def bucket_of(rows: int, buckets: Sequence[int]) -> int:
+    """The smallest of the ascending buckets that holds so many rows; `rows` where none does."""
+    return next((bucket for bucket in buckets if bucket >= rows), rows)
+
+
+def pad(tensor: torch.Tensor, rows: int) -> torch.Tensor:
+    """(n, ...) to (rows, ...) by repeating the last row, which is as harmless as the row itself."""
+    missing = rows - tensor.shape[0]
+    if missing <= 0:
+        return tensor
+    return torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])])
+
+
+class DiffusionPipeline(Pipeline):
+    """A diffusers pipeline taken apart: its components, driven one step at a time."""
+
+    #: The component that denoises.
+    denoiser_name: str
+    #: What a request may name.
+    scheduler_kinds: Mapping[str, SchedulerKind] = DENOISING_SCHEDULERS
+    #: See `ScheduleShelf`.
+    begins_at_zero: bool = False
+
+    def __init__(self, spec: ModelSpec, components: Any, device: torch.device) -> None:
+        """`components` is a loaded diffusers pipeline, already on `device`."""
+        self.spec = spec
+        self.device = device
+        self.components = components
+        self.denoiser = getattr(components, self.denoiser_name)
+        self.vae = components.vae
+        self.dtype: torch.dtype = self.denoiser.dtype
+        self.vae_scale: int = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        self.schedules = ScheduleShelf(
+            components.scheduler, self.scheduler_kinds, begins_at_zero=self.begins_at_zero
+        )
+        self.size_bytes = sum(
+            tensor.numel() * tensor.element_size()
+            for module in components.components.values()
+            if isinstance(module, torch.nn.Module)
+            for tensor in [*module.parameters(), *module.buffers()]
+        )
+
+    # -- what a family adds ------------------------------------------------------------------------
+
+    @abstractmethod
+    def _condition(self, request: ImageRequest, guided: bool) -> tuple[Conditions, tuple[str, ...]]:
+        """What the model is told, (rows, ...) by argument name, and what the user should know."""
+
+    @abstractmethod
+    def _predict(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, conditions: Conditions
+    ) -> torch.Tensor:
+        """One forward pass over (rows, ...) latents at (rows,) timesteps."""
+
+    @abstractmethod
+    def _pixels(self, latents: torch.Tensor, request: ImageRequest) -> torch.Tensor:
+        """Final latents to pixels: (batch, 3, height, width) in -1..1."""
+
+    def _is_guided(self, request: ImageRequest) -> bool:
+        return request.guidance_scale > 1
+
+    def _latent_shape(self, request: ImageRequest) -> tuple[int, ...]:
+        channels = self.denoiser.config.in_channels
+        return (1, channels, request.height // self.vae_scale, request.width // self.vae_scale)
+
+    @property
+    def _size_multiple(self) -> int:
+        return self.vae_scale
+
+    def _schedule(self, request: ImageRequest) -> Schedule:
+        return self.schedules.take(request.scheduler, request.steps)
+
+    # -- the pipeline ------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def encode(self, request: ImageRequest) -> DiffusionState:
+        self._check_size(request)
+        schedule = self._schedule(request)
+        guided = self._is_guided(request)
+        conditions, warnings = self._condition(request, guided)
+        generator = torch.Generator("cpu").manual_seed(request.seed)
+        noise = torch.randn(self._latent_shape(request), generator=generator, dtype=self.dtype)
+        return DiffusionState(
+            request=request,
+            pipeline=self,
+            steps=len(schedule.timesteps),
+            rows=2 if guided else 1,
+            warnings=warnings,
+            schedule=schedule,
+            generator=generator,
+            latents=self._pack(noise.to(self.device) * schedule.initial_sigma),
+            conditions=conditions,
+        )
+
+    def batch_key(self, state: State) -> Hashable:
+        return (state.request.width, state.request.height)
+
+    @torch.inference_mode()
+    def step(self, states: Sequence[State]) -> None:
+        denoised = [state for state in states if isinstance(state, DiffusionState)]
+        inputs, timesteps = [], []
+        for state in denoised:
+            scaled = state.schedule.scale_input(state.latents, state.step)
+            inputs += [scaled] * state.rows
+            timesteps += [state.schedule.timestep(state.step)] * state.rows
+        rows = bucket_of(len(inputs), self.row_buckets)
+        conditions = {
+            name: pad(torch.cat([state.conditions[name] for state in denoised]), rows)
+            for name in denoised[0].conditions
+        }
+        moments = pad(torch.tensor(timesteps, dtype=torch.float32, device=self.device), rows)
+        prediction = self._predict(pad(torch.cat(inputs), rows), moments, conditions)
+        parts = prediction[: len(inputs)].split([state.rows for state in denoised])
+        for state, part in zip(denoised, parts, strict=True):
+            try:
+                state.advance(part, self.spec.guidance_rescale)
+            except Exception as error:
+                state.failure = error
+
+    @torch.inference_mode()
+    def decode(self, states: Sequence[State]) -> list[Picture]:
+        latents = torch.cat(
+            [state.latents for state in states if isinstance(state, DiffusionState)]
+        )
+        images = to_images(self._pixels(latents, states[0].request))
+        return [Picture(image, state.warnings) for image, state in zip(images, states, strict=True)]
+
+    def _pack(self, noise: torch.Tensor) -> torch.Tensor:
+        """Noise as the denoiser wants it; most want it as it is."""
+        return noise
+
+    def _check_size(self, request: ImageRequest) -> None:
+        for name, side in (("width", request.width), ("height", request.height)):
+            if side <= 0 or side % self._size_multiple:
+                raise RequestError(f"{name}: {side} is not a multiple of {self._size_multiple}")

@@ -1,0 +1,73 @@
+"""What a submitter holds of an image under way."""
+
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+
+from pipelines.catalog import ModelSpec
+from pipelines.errors import DeadlineError, ImageCanceledError, PipelineError
+from pipelines.pipeline import ImageRequest, Picture, Progress, State
+
+
+class Handle:
+    """One image in the engine: its progress, its result, its cancelling. For any thread."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        request: ImageRequest,
+        on_progress: Callable[[Progress], None] | None,
+        on_cancel: Callable[[], None],
+    ) -> None:
+        self.spec = spec
+        self.request = request
+        #: The picture; its errors are `PipelineError`s. Cancelling the future cancels the image.
+        self.future: Future[Picture] = Future()
+        #: The latest.
+        self.progress = Progress(0, 0)
+        self.on_progress = on_progress
+        #: The engine's; None until the prompt is encoded.
+        self.state: State | None = None
+        #: Whether the model must stay loaded for this image.
+        self.has_model = False
+        self._on_cancel = on_cancel
+        self._is_canceled = False
+        self.future.add_done_callback(self._note_cancelled_future)
+
+    def cancel(self) -> None:
+        """Take the image out of the engine, within one step; the future then raises."""
+        self._is_canceled = True
+        self._on_cancel()
+
+    @property
+    def key(self) -> Hashable:
+        """Images with equal keys can share a forward pass."""
+        return (
+            (self.state.pipeline, self.state.pipeline.batch_key(self.state)) if self.state else None
+        )
+
+    @property
+    def rows(self) -> int:
+        return self.state.rows if self.state else 0
+
+    def why_unwanted(self, now_s: float) -> PipelineError | None:
+        """Why nobody waits for the image any more, if so; `now_s` is `time.monotonic()`'s."""
+        if self._is_canceled:
+            return ImageCanceledError("the image was cancelled")
+        if self.request.deadline is not None and now_s >= self.request.deadline:
+            step, steps = self.progress.step, self.progress.steps or self.request.steps
+            return DeadlineError(
+                f"the image was not finished by its deadline; {step} of {steps} steps were done"
+            )
+        return None
+
+    def settle(self, outcome: Picture | PipelineError) -> None:
+        """Give the future its result, unless its holder has cancelled it."""
+        if self.future.set_running_or_notify_cancel():
+            if isinstance(outcome, PipelineError):
+                self.future.set_exception(outcome)
+            else:
+                self.future.set_result(outcome)
+
+    def _note_cancelled_future(self, future: "Future[Picture]") -> None:
+        if future.cancelled():
+            self.cancel()

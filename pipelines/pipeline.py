@@ -1,0 +1,142 @@
+"""What a model must do to be run: prompt in, one step at a time, pixels out."""
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from PIL import Image
+
+from pipelines.catalog import ModelSpec
+
+_serials: Final = itertools.count()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRequest:
+    """One image of a job, complete: nothing about it is decided later."""
+
+    prompt: str
+    negative_prompt: str = ""
+    #: Pixels.
+    width: int
+    #: Pixels.
+    height: int
+    #: Denoising steps, as the user counts them.
+    steps: int
+    #: Above 1 the picture is pulled towards its prompt, and every step costs two rows of the batch.
+    guidance_scale: float
+    seed: int
+    #: A name from `schedulers.py`; None is the scheduler the model was saved with.
+    scheduler: str | None = None
+    #: The moment on `time.monotonic()`'s clock after which nobody waits for the picture.
+    deadline: float | None = None
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an image is, in forward passes (a second-order scheduler needs two a step)."""
+
+    step: int
+    #: 0 until the prompt is encoded.
+    steps: int
+    #: A small WebP of what can be seen so far, every few steps.
+    preview: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished image."""
+
+    #: RGB, in the size asked for.
+    image: Image.Image
+    #: What the user should know, such as a prompt that was cut.
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(eq=False, kw_only=True)
+class State:
+    """An image under way. Whatever changes from step to step is in here, and nowhere else."""
+
+    request: ImageRequest
+    pipeline: "Pipeline"
+    #: Forward passes in all.
+    steps: int
+    #: Forward passes done.
+    step: int = 0
+    #: Rows of the batch that one forward pass takes.
+    rows: int = 1
+    warnings: tuple[str, ...] = ()
+    #: Why this image cannot go on, while others can.
+    failure: Exception | None = None
+    #: Never used twice, unlike `id()`.
+    serial: int = field(default_factory=lambda: next(_serials))
+
+    @property
+    def is_finished(self) -> bool:
+        return self.step >= self.steps
+
+
+class Phase(StrEnum):
+    """Where an image meets the limits of the device's memory."""
+
+    STEP = "step"
+    DECODE = "decode"
+
+
+class Pipeline(ABC):
+    """One loaded model.
+
+    `step` runs on the engine's thread; `encode`, `decode` and `preview` each on a thread of their
+    own, at the same time as `step`, though never twice at once.
+    """
+
+    spec: ModelSpec
+    #: What the weights take on the device.
+    size_bytes: int
+    #: Rows that a step may run, ascending; a batch is padded up to the next. Empty is any number.
+    row_buckets: tuple[int, ...] = ()
+
+    @abstractmethod
+    def encode(self, request: ImageRequest) -> State:
+        """Turn a request into a state before its first step.
+
+        Raises:
+            RequestError: the model cannot do what the request asks.
+        """
+
+    @abstractmethod
+    def batch_key(self, state: State) -> Hashable:
+        """States with equal keys can share a forward pass."""
+
+    @abstractmethod
+    def step(self, states: Sequence[State]) -> None:
+        """Advance each state by one step, in one forward pass.
+
+        If it raises, no state has changed. What goes wrong with one state alone becomes its
+        `failure`, and the others advance.
+        """
+
+    @abstractmethod
+    def decode(self, states: Sequence[State]) -> list[Picture]:
+        """Turn finished states with equal keys into pictures. Leaves the states as they are."""
+
+    def preview(self, state: State) -> Image.Image | None:
+        """A small RGB picture of a state under way, or None where there is nothing to see."""
+        return None
+
+    def release(self, state: State) -> None:  # noqa: B027 - most have nothing to let go of
+        """Let go of a state that left, finished or not."""
+
+    def save_memory(self, phase: Phase, key: Hashable) -> bool:
+        """Run this phase for states with this key in less memory from now on.
+
+        Returns: False when nothing is left to try.
+        """
+        return False

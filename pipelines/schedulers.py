@@ -1,0 +1,43 @@
+"""Schedulers by the names users know. Torch-free, so the API validates with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerKind:
+    """A diffusers scheduler class and what sets it apart from the model's own configuration."""
+
+    class_name: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+_KARRAS: Final = {"use_karras_sigmas": True}
+_SDE: Final = {"algorithm_type": "sde-dpmsolver++"}
+
+#: For models that learned to predict noise, a picture or v: the UNets.
+DENOISING_SCHEDULERS: Final[Mapping[str, SchedulerKind]] = MappingProxyType(
+    {
+        "Euler": SchedulerKind(class_name="EulerDiscreteScheduler"),
+        "Euler Karras": SchedulerKind(class_name="EulerDiscreteScheduler", overrides=_KARRAS),
+        "Euler a": SchedulerKind(class_name="EulerAncestralDiscreteScheduler"),
+        "Heun": SchedulerKind(class_name="HeunDiscreteScheduler"),
+        "DPM++ 2M": SchedulerKind(class_name="DPMSolverMultistepScheduler"),
+        "DPM++ 2M Karras": SchedulerKind(
+            class_name="DPMSolverMultistepScheduler", overrides=_KARRAS
+        ),
+        "DPM++ 2M SDE": SchedulerKind(class_name="DPMSolverMultistepScheduler", overrides=_SDE),
+        "DPM++ 2M SDE Karras": SchedulerKind(
+            class_name="DPMSolverMultistepScheduler", overrides={**_SDE, **_KARRAS}
+        ),
+        "DDIM": SchedulerKind(class_name="DDIMScheduler"),
+        "DDPM": SchedulerKind(class_name="DDPMScheduler"),
+        "UniPC": SchedulerKind(class_name="UniPCMultistepScheduler"),
+        "DEIS": SchedulerKind(class_name="DEISMultistepScheduler"),
+        "PNDM": SchedulerKind(class_name="PNDMScheduler"),
+        "LCM": SchedulerKind(class_name="LCMScheduler"),
+        "TCD": SchedulerKind(class_name="TCDScheduler"),
+    }
+)

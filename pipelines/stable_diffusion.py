@@ -1,0 +1,71 @@
+"""Stable Diffusion 1.x and 2.x: one CLIP text encoder, a UNet, a VAE (Rombach et al., 2022)."""
+
+from typing import Any
+
+import torch
+
+from pipelines.catalog import ModelSpec
+from pipelines.diffusion import Conditions, DiffusionPipeline
+from pipelines.embeddings import Embedding, EmbeddingCache
+from pipelines.pipeline import ImageRequest
+from pipelines.tokens import truncation_warnings
+
+_EMBEDDING_CACHE_BYTES = 64 * 1024**2
+
+
+class StableDiffusion(DiffusionPipeline):
+    """Drives a `StableDiffusionPipeline`, or a latent-consistency model in its shape."""
+
+    denoiser_name = "unet"
+
+    def __init__(self, spec: ModelSpec, components: Any, device: torch.device) -> None:
+        super().__init__(spec, components, device)
+        self.embeddings = EmbeddingCache(_EMBEDDING_CACHE_BYTES)
+        #: Models distilled with their guidance inside are told its scale and need no second row.
+        self._guidance_width: int | None = self.denoiser.config.time_cond_proj_dim
+
+    def _is_guided(self, request: ImageRequest) -> bool:
+        return super()._is_guided(request) and self._guidance_width is None
+
+    def _condition(self, request: ImageRequest, guided: bool) -> tuple[Conditions, tuple[str, ...]]:
+        prompt = self.embeddings.get(request.prompt, self._embed)
+        parts, warnings = [prompt], list(prompt.warnings)
+        if guided:
+            negative = self._negative(request.negative_prompt, prompt)
+            parts.insert(0, negative)
+            warnings += [f"negative {warning}" for warning in negative.warnings]
+        conditions = {
+            name: torch.cat([part.tensors[name] for part in parts]) for name in prompt.tensors
+        }
+        if self._guidance_width is not None:
+            conditions["timestep_cond"] = self._guidance_embedding(request.guidance_scale)
+        return conditions, tuple(warnings)
+
+    def _embed(self, text: str) -> Embedding:
+        embeds, _ = self.components.encode_prompt(text, self.device, 1, False)
+        warnings = truncation_warnings(text, self.components.tokenizer)
+        return Embedding({"encoder_hidden_states": embeds}, warnings)
+
+    def _negative(self, text: str, prompt: Embedding) -> Embedding:
+        return self.embeddings.get(text, self._embed)
+
+    def _guidance_embedding(self, scale: float) -> torch.Tensor:
+        """What a distilled model is told about guidance: (1, time_cond_proj_dim)."""
+        embedding: torch.Tensor = self.components.get_guidance_scale_embedding(
+            torch.tensor([scale - 1]), embedding_dim=self._guidance_width
+        )
+        return embedding.to(self.device, self.dtype)
+
+    def _predict(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, conditions: Conditions
+    ) -> torch.Tensor:
+        prediction: torch.Tensor = self.denoiser(
+            latents, timesteps, return_dict=False, **conditions
+        )[0]
+        return prediction
+
+    def _pixels(self, latents: torch.Tensor, request: ImageRequest) -> torch.Tensor:
+        pixels: torch.Tensor = self.vae.decode(
+            latents / self.vae.config.scaling_factor, return_dict=False
+        )[0]
+        return pixels

@@ -1,0 +1,113 @@
+"""What can be wrong with a catalogue entry's source is said before anything heavy happens."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipelines.catalog import Family
+from pipelines.errors import ModelLoadError
+from pipelines.loading import RUNNERS, default_device, load_pipeline, weigh_model
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def entry(spec_of, tmp_path):
+    """An entry whose folder a test may spoil."""
+    folder = tmp_path / "model"
+    shutil.copytree(spec_of("sd").source, folder)
+    return spec_of("sd").model_copy(update={"name": "spoilt", "source": str(folder)})
+
+
+def remove(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def remove_index(folder: Path) -> None:
+    (folder / "model_index.json").unlink()
+
+
+def break_index(folder: Path) -> None:
+    (folder / "model_index.json").write_text("{")
+
+
+def name_no_class(folder: Path) -> None:
+    (folder / "model_index.json").write_text("{}")
+
+
+def name_another_class(folder: Path) -> None:
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(
+        json.dumps(index | {"_class_name": "StableDiffusionXLPipeline"})
+    )
+
+
+def keep_only_pickles(folder: Path) -> None:
+    for weights in (folder / "unet").glob("*.safetensors"):
+        torch.save({}, weights.with_suffix(".bin"))
+        weights.unlink()
+
+
+def cut_weights(folder: Path) -> None:
+    weights = next((folder / "unet").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:1000])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "mend"),
+    [
+        (remove, "does not exist"),
+        (remove_index, "no model_index.json; is it in diffusers format?"),
+        (break_index, "cannot be read"),
+        (name_no_class, "does not name its pipeline"),
+        (name_another_class, "write family: sdxl"),
+        (keep_only_pickles, "convert them to safetensors"),
+        (cut_weights, "cannot be loaded"),
+    ],
+)
+def test_a_wrong_source_is_named_with_its_mend(spoil, mend, entry):
+    spoil(Path(entry.source))
+    with pytest.raises(ModelLoadError) as caught:
+        load_pipeline(entry, CPU)
+    assert str(caught.value).startswith("model 'spoilt': ")
+    assert mend in str(caught.value)
+
+
+def test_an_id_on_hugging_face_loads_from_its_local_copy(spec_of, tmp_path, monkeypatch):
+    """With no network, an id that was fetched before is found where the Hub's library keeps it."""
+    revision = "0" * 40
+    home = tmp_path / "models--darkroom--tiny"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "main").write_text(revision)
+    shutil.copytree(spec_of("sd").source, home / "snapshots" / revision)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("diffusers.pipelines.pipeline_utils.HF_HUB_OFFLINE", True, raising=False)
+    entry = spec_of("sd").model_copy(update={"source": "darkroom/tiny"})
+    assert load_pipeline(entry, CPU).size_bytes == load_pipeline(spec_of("sd"), CPU).size_bytes
+
+
+def test_a_model_is_weighed_without_loading_it(spec_of):
+    loaded = load_pipeline(spec_of("sdxl"), CPU)
+    weighed = weigh_model(spec_of("sdxl"), CPU)
+    assert weighed == pytest.approx(loaded.size_bytes, rel=0.01)
+    half = spec_of("sdxl").model_copy(update={"dtype": "bfloat16"})
+    assert weigh_model(half, CPU) * 2 == weighed
+
+
+def test_loading_is_timed_in_the_log(spec_of, caplog):
+    with caplog.at_level(logging.INFO, "pipelines.loading"):
+        load_pipeline(spec_of("sd"), CPU)
+    assert "loaded model sd on cpu" in caplog.text
+
+
+def test_every_family_has_its_runners():
+    assert set(RUNNERS) == set(Family)
+
+
+def test_the_default_device_is_the_gpu_where_there_is_one():
+    assert default_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
