@@ -8,6 +8,7 @@ from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.body_limit import BodyLimit
+from api.openapi import describe
 from api.parts import Parts
 from api.routes import health, jobs, models
 from api.routes import problems as problem_kinds
@@ -56,6 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes)
     problems.install(app)
+    describe(app)
     for routes in (jobs, models, health, problem_kinds):
         app.include_router(routes.router)
     return app

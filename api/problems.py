@@ -132,14 +132,13 @@ def invalid_request(faults: Sequence[Fault]) -> Problem:
 
 def responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of a route that can end in these problems."""
-    described: dict[int | str, dict[str, Any]] = {}
-    for name in kinds:
-        kind = KINDS[name]
-        described[int(kind.status)] = {
-            "description": f"{kind.title}. {kind.remedy}",
+    return {
+        int(KINDS[name].status): {
+            "description": f"{KINDS[name].title}. {KINDS[name].remedy}",
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
         }
-    return described
+        for name in kinds
+    }
 
 
 def install(app: FastAPI) -> None:

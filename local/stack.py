@@ -60,14 +60,13 @@ class Stack:
         self.url = f"http://{settings.host}:{settings.port}"
         for name in ("redis", f"s3/{settings.s3_bucket}"):
             (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        _require_room(self.folder)
         self._lock = _lock(self.folder / "lock", self.url)
-        require_free(settings.host, settings.port)
-        free_bytes = shutil.disk_usage(self.folder).free
-        if free_bytes < LEAST_FREE_BYTES:
-            raise StackError(
-                f"the disk of {self.folder} is full: {free_bytes // 2**20} MiB are free, "
-                f"{LEAST_FREE_BYTES // 2**20} MiB are needed"
-            )
+        try:
+            require_free(settings.host, settings.port)
+        except StackError:
+            self.close()
+            raise
         self._secrets = Secrets.kept_in(self.folder / "secrets.json")
         self._redis_port, self._s3_port = free_port(), free_port()
 
@@ -176,14 +175,24 @@ class Stack:
         )
 
 
+def _require_room(folder: Path) -> None:
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < LEAST_FREE_BYTES:
+        raise StackError(
+            f"the disk of {folder} is full: {free_bytes // 2**20} MiB are free, "
+            f"{LEAST_FREE_BYTES // 2**20} MiB are needed"
+        )
+
+
 def _lock(path: Path, url: str) -> IO[str]:
     """Hold a folder for as long as the answer lives."""
     file = path.open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.seek(0)
-        raise StackError(f"a stack runs from {path.parent} already: {file.read()}") from None
+        with file:
+            file.seek(0)
+            raise StackError(f"a stack runs from {path.parent} already: {file.read()}") from None
     file.truncate(0)
     file.write(url)
     file.flush()

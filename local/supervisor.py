@@ -58,11 +58,13 @@ class Supervisor:
             StackError: a part failed.
         """
         awaited: set[asyncio.Future[Any]] = {work, self._failed}
-        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not work.done():
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
         if self._failed.done():
-            work.cancel()
-            with suppress(asyncio.CancelledError, StackError):
-                await work
             raise self._failed.result()
         return work.result()
 

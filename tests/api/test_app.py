@@ -1,12 +1,16 @@
 """The application as a whole."""
 
+import json
+import re
 import subprocess
 import sys
 
 import pytest
 from fastapi.testclient import TestClient
 
+from api.app import create_app
 from jobs.settings import Settings
+from pipelines.errors import CatalogError
 
 
 def test_importing_the_application_imports_no_torch() -> None:
@@ -29,6 +33,8 @@ def test_every_operation_is_described_with_its_problems(client: TestClient) -> N
     submit = description["paths"]["/v1/jobs"]["post"]
     assert {"202", "400", "413", "422", "503"} == set(submit["responses"])
     assert description["components"]["schemas"]["JobRequest"]["examples"]
+    for reference in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(description)):
+        assert reference in description["components"]["schemas"]
     for path, operations in description["paths"].items():
         for method, operation in operations.items():
             assert operation["summary"], (method, path)
@@ -54,8 +60,5 @@ def test_ready_means_redis_and_the_bucket_answer(client: TestClient) -> None:
 
 
 def test_a_model_that_is_not_in_the_catalogue_is_refused_at_the_start(settings: Settings) -> None:
-    from api.app import create_app
-    from pipelines.errors import CatalogError
-
     with pytest.raises(CatalogError, match="no model 'dall-e' in the catalogue"):
         create_app(settings.model_copy(update={"models": ("dall-e",)}))

@@ -1,0 +1,67 @@
+"""A worker's parts in this process: a real engine on the shipped model, and arq beside it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+import torch
+from arq.connections import ArqRedis
+
+from jobs.model import Job
+from jobs.settings import Settings
+from jobs.storage import PictureStore
+from jobs.store import JobStore
+from pipelines.catalog import Catalog
+from pipelines.engine import Engine
+from worker.develop import Developer
+from worker.main import arq_worker
+
+Working = Callable[..., AbstractAsyncContextManager[Developer]]
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    with Engine(torch.device("cpu")) as engine:
+        yield engine
+
+
+@pytest.fixture
+def developer(
+    settings: Settings, engine: Engine, store: JobStore, pictures: PictureStore
+) -> Developer:
+    return Developer(
+        settings=settings,
+        catalog=Catalog.load(settings.catalog),
+        engine=engine,
+        jobs=store,
+        pictures=pictures,
+    )
+
+
+@pytest.fixture
+def working(settings: Settings, redis: ArqRedis, developer: Developer) -> Working:
+    """Run a real arq worker on a model's queue for as long as a block lasts."""
+
+    @asynccontextmanager
+    async def run(model: str = "shapes-sd", by: Developer = developer) -> AsyncIterator[Developer]:
+        worker = arq_worker(settings, redis, by, model)
+        polling = asyncio.create_task(worker.async_run())
+        yield by
+        polling.cancel()
+        await asyncio.gather(polling, *worker.tasks.values(), return_exceptions=True)
+
+    return run
+
+
+@pytest.fixture
+def until(store: JobStore) -> Callable[..., asyncio.Future[Job]]:
+    """Wait, with a bound, for a job to be as wanted."""
+
+    async def wait(job_id: str, wanted: Callable[[Job], bool], within_s: float = 60) -> Job:
+        async with asyncio.timeout(within_s):
+            while not wanted(job := await store.get(job_id)):
+                await asyncio.sleep(0.01)
+        return job
+
+    return wait  # type: ignore[return-value]
