@@ -64,6 +64,9 @@ def _faults(request: AdmittedRequest, spec: ModelSpec) -> Iterator[Fault]:
     if request.guidance_scale > spec.guidance_scale.max:
         detail = f"{spec.name} takes a guidance scale of at most {spec.guidance_scale.max}"
         yield Fault(field="guidance_scale", detail=detail, limit=spec.guidance_scale.max)
+    if request.scheduler is not None and request.scheduler not in spec.schedulers:
+        detail = f"{spec.name} takes one of: {', '.join(spec.schedulers)}"
+        yield Fault(field="scheduler", detail=detail, limit=list(spec.schedulers))
     if request.seed + request.images - 1 > MAX_SEED:
         highest = MAX_SEED - request.images + 1
         detail = f"Picture i is made from seed + i, so this many images take a seed up to {highest}"

@@ -10,7 +10,7 @@ from api import problems
 from api.body_limit import BodyLimit
 from api.openapi import describe
 from api.parts import Parts
-from api.routes import health, jobs, models
+from api.routes import health, jobs, models, page
 from api.routes import problems as problem_kinds
 from jobs import logs
 from jobs.connection import connect
@@ -60,4 +60,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     describe(app)
     for routes in (jobs, models, health, problem_kinds):
         app.include_router(routes.router)
+    page.install(app, chosen)
     return app

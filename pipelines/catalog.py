@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from pipelines.errors import CatalogError
+from pipelines.schedulers import DENOISING_SCHEDULERS, SchedulerKind
 
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
@@ -95,6 +96,13 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
 }
 
 
+#: What a request's `scheduler` may name.
+SCHEDULERS: Mapping[Family, Mapping[str, SchedulerKind]] = {
+    Family.STABLE_DIFFUSION: DENOISING_SCHEDULERS,
+    Family.SDXL: DENOISING_SCHEDULERS,
+}
+
+
 class ModelSpec(_Frozen):
     """One entry of the catalogue: what a model is, where it comes from and what it takes."""
 
@@ -128,6 +136,11 @@ class ModelSpec(_Frozen):
             return entry
         defaults = FAMILY_DEFAULTS.get(entry.get("family"), {})  # type: ignore[arg-type]
         return {**defaults, **entry}
+
+    @property
+    def schedulers(self) -> tuple[str, ...]:
+        """The schedulers that a request may name."""
+        return tuple(SCHEDULERS[self.family])
 
     @property
     def is_folder(self) -> bool:

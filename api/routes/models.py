@@ -22,6 +22,7 @@ class Model(BaseModel):
     size: SizeLimits
     steps: StepLimits
     guidance_scale: GuidanceLimits
+    schedulers: tuple[str, ...] = Field(description="What a job's `scheduler` may name.")
     workers: int = Field(description="How many workers serve it now; with 0, its jobs wait.")
 
 
@@ -40,5 +41,5 @@ async def index(parts: Deps) -> ModelList:
 
 
 def _model(spec: ModelSpec, workers: int) -> Model:
-    shown = spec.model_dump(include=set(Model.model_fields))
-    return Model.model_validate({**shown, "workers": workers})
+    shown = {name: getattr(spec, name) for name in Model.model_fields if name != "workers"}
+    return Model(workers=workers, **shown)

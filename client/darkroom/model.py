@@ -114,4 +114,5 @@ class Model(Answer):
     size: dict[str, Any]
     steps: dict[str, Any]
     guidance_scale: dict[str, Any]
+    schedulers: tuple[str, ...]
     workers: int

@@ -62,3 +62,12 @@ def test_ready_means_redis_and_the_bucket_answer(client: TestClient) -> None:
 def test_a_model_that_is_not_in_the_catalogue_is_refused_at_the_start(settings: Settings) -> None:
     with pytest.raises(CatalogError, match="no model 'dall-e' in the catalogue"):
         create_app(settings.model_copy(update={"models": ("dall-e",)}))
+
+
+def test_the_page_is_served_and_fetches_nothing_from_elsewhere(client: TestClient) -> None:
+    answer = client.get("/")
+    assert answer.status_code == 200
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    for address in re.findall(r'(?:href|src)="([^"]+)"', answer.text):
+        assert address.startswith("/"), address
+        assert client.get(address).status_code == 200
