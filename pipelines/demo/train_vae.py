@@ -1,0 +1,118 @@
+"""Stage one: pictures to latents and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+
+from pipelines.demo.course import Course, generator
+from pipelines.demo.recipe import Recipe
+from pipelines.demo.scenes import draw, training_scene
+
+#: Scenes that latents are measured on to bring them to mean 0 and deviation 1.
+_MEASURED_SCENES = 2048
+_ENCODING_BATCH = 64
+
+
+def pictures(recipe: Recipe, indices: Iterator[int] | range) -> Tensor:
+    """Scenes of the training stream as the VAE sees them, `(n, 3, size, size)` in -1 to 1."""
+    scenes = (training_scene(recipe.seed, i, alone_share=recipe.alone_share) for i in indices)
+    drawn = np.stack([draw(scene, recipe.picture) for scene in scenes])
+    return torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def build_vae(recipe: Recipe) -> AutoencoderKL:
+    levels = len(recipe.vae_channels)
+    vae = AutoencoderKL(
+        block_out_channels=recipe.vae_channels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        latent_channels=recipe.latent_channels,
+        layers_per_block=1,
+        norm_num_groups=recipe.vae_groups,
+        sample_size=recipe.picture,
+        mid_block_add_attention=False,
+        scaling_factor=1.0,
+    )
+    # The encoder starts out sure of its latents (deviation exp(-3)), or their noise would hide
+    # the little that they say at first.
+    nn.init.constant_(vae.quant_conv.bias[recipe.latent_channels :], -6.0)
+    return vae.to(memory_format=torch.channels_last)
+
+
+def train_vae(recipe: Recipe, folder: Path) -> tuple[AutoencoderKL, Course]:
+    """The VAE, trained on from `folder`, its latents normalised per channel."""
+    vae = build_vae(recipe)
+    course = Course(folder / "vae.pt", vae, recipe.vae)
+    course.restore()
+
+    def batch_at(step: int) -> tuple[Tensor, Tensor]:
+        chance = generator(recipe.seed, step)
+        first = step * recipe.vae.batch
+        real = pictures(recipe, range(first, first + recipe.vae.batch))
+        if step < recipe.vae_cutout_share * recipe.vae.steps:
+            real = cutout(real, recipe.vae_cutout, chance)
+        side = real.shape[-1] // 2 ** (len(recipe.vae_channels) - 1)
+        return real, torch.randn(len(real), recipe.latent_channels, side, side, generator=chance)
+
+    def loss_of(real: Tensor, noise: Tensor) -> Tensor:
+        real = real.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+            posterior = vae.encode(real).latent_dist
+            drawn = vae.decode(posterior.mean + posterior.std * noise).sample
+        error = drawn.float() - real
+        kl = 0.5 * (posterior.mean.float().square() + posterior.var - 1 - posterior.logvar).mean()
+        return error.abs().mean() + error.square().mean() + recipe.kl_weight * kl
+
+    course.run(batch_at, loss_of)
+    vae.eval()
+    normalise_latents(vae, pictures(recipe, range(min(_MEASURED_SCENES, recipe.scenes))))
+    return vae, course
+
+
+def cutout(whole: Tensor, width: int, chance: torch.Generator) -> Tensor:
+    """One random square of the pictures, `(n, 3, width, width)`."""
+    room = whole.shape[-1] - width + 1
+    down, right = torch.randint(room, (2,), generator=chance).tolist()
+    return whole[:, :, down : down + width, right : right + width]
+
+
+@torch.no_grad()
+def normalise_latents(vae: AutoencoderKL, seen: Tensor) -> None:
+    """Folds each latent channel's mean and deviation over `seen` into the VAE's 1x1 convolutions.
+
+    Diffusion then starts from noise of the latents' own mean and scale, and the plain
+    pipeline's single `scaling_factor` stays 1.
+    """
+    latents = encode(vae, seen)
+    mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    into, out_of = vae.quant_conv, vae.post_quant_conv
+    channels = len(mean)
+    out_of.bias += out_of.weight[:, :, 0, 0] @ mean
+    out_of.weight *= deviation[None, :, None, None]
+    into.weight[:channels] /= deviation[:, None, None, None]
+    into.bias[:channels] = (into.bias[:channels] - mean) / deviation
+    into.bias[channels:] -= 2 * deviation.log()
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, seen: Tensor) -> Tensor:
+    """The most likely latents of pictures, `(n, channels, size/8, size/8)`."""
+    batches = (
+        part.contiguous(memory_format=torch.channels_last) for part in seen.split(_ENCODING_BATCH)
+    )
+    return torch.cat([vae.encode(batch).latent_dist.mode().contiguous() for batch in batches])
+
+
+def encode_scenes(vae: AutoencoderKL, recipe: Recipe) -> Tensor:
+    """Latents of all training scenes, in the stream's order."""
+    parts = (
+        encode(vae, pictures(recipe, range(first, min(first + 512, recipe.scenes))))
+        for first in range(0, recipe.scenes, 512)
+    )
+    return torch.cat(list(parts))
