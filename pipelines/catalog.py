@@ -28,6 +28,8 @@ class Family(StrEnum):
     STABLE_DIFFUSION = "stable-diffusion"
     #: SDXL and its distilled kin: two text encoders and size conditioning.
     SDXL = "sdxl"
+    #: Flow-matching transformers: Stable Diffusion 3 and Flux.
+    FLOW = "flow"
 
 
 class _Frozen(BaseModel):
@@ -93,6 +95,16 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "steps": {"default": 30},
         "guidance_scale": {"default": 5.0},
     },
+    Family.FLOW: {
+        "size": {
+            "default": (1024, 1024),
+            "max": 2048,
+            "multiple_of": 16,
+            "max_pixels": 2048 * 1024,
+        },
+        "steps": {"default": 28},
+        "guidance_scale": {"default": 3.5},
+    },
 }
 
 
@@ -117,7 +129,8 @@ class ModelSpec(_Frozen):
     revision: str | None = Field(None, description="A commit, branch or tag of a Hugging Face id.")
     variant: str | None = Field(None, description="The weights' variant in their file names.")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
-        "auto", description="auto: float32 on the CPU, float16 on a GPU."
+        "auto",
+        description="auto: float32 on the CPU; on a GPU float16, for flow models bfloat16.",
     )
     size: SizeLimits
     steps: StepLimits

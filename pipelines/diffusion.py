@@ -8,11 +8,14 @@ from typing import Any
 import torch
 
 from pipelines.catalog import ModelSpec
+from pipelines.embeddings import Embedding, EmbeddingCache
 from pipelines.errors import RequestError
 from pipelines.pipeline import ImageRequest, Picture, Pipeline, State
 from pipelines.pixels import to_images
 from pipelines.schedule import Schedule, ScheduleShelf
 from pipelines.schedulers import DENOISING_SCHEDULERS, SchedulerKind
+
+_EMBEDDINGS_LIMIT_BYTES = 64 * 1024**2
 
 Conditions = Mapping[str, torch.Tensor]
 
@@ -87,6 +90,7 @@ class DiffusionPipeline(Pipeline):
         self.schedules = ScheduleShelf(
             components.scheduler, self.scheduler_kinds, begins_at_zero=self.begins_at_zero
         )
+        self.embeddings = EmbeddingCache(_EMBEDDINGS_LIMIT_BYTES)
         self.size_bytes = sum(
             tensor.numel() * tensor.element_size()
             for module in components.components.values()
@@ -97,18 +101,43 @@ class DiffusionPipeline(Pipeline):
     # -- what a family adds ------------------------------------------------------------------------
 
     @abstractmethod
-    def _condition(self, request: ImageRequest, guided: bool) -> tuple[Conditions, tuple[str, ...]]:
-        """What the model is told, (rows, ...) by argument name, and what the user should know."""
+    def _embed(self, text: str) -> Embedding:
+        """Text as the model reads it."""
 
     @abstractmethod
     def _predict(
-        self, latents: torch.Tensor, timesteps: torch.Tensor, conditions: Conditions
+        self,
+        latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        conditions: Conditions,
+        request: ImageRequest,
     ) -> torch.Tensor:
-        """One forward pass over (rows, ...) latents at (rows,) timesteps."""
+        """One forward pass over (rows, ...) latents at (rows,) timesteps.
+
+        Args:
+            request: one of the batch's, for what all of them agree in.
+        """
 
     @abstractmethod
     def _pixels(self, latents: torch.Tensor, request: ImageRequest) -> torch.Tensor:
         """Final latents to pixels: (batch, 3, height, width) in -1..1."""
+
+    def _negative(self, text: str, prompt: Embedding) -> Embedding:
+        """What the picture is pushed away from."""
+        return self.embeddings.get(text, self._embed)
+
+    def _condition(self, request: ImageRequest, guided: bool) -> tuple[Conditions, tuple[str, ...]]:
+        """What the model is told, (rows, ...) by argument name, and what the user should know."""
+        prompt = self.embeddings.get(request.prompt, self._embed)
+        parts, warnings = [prompt], list(prompt.warnings)
+        if guided:
+            negative = self._negative(request.negative_prompt, prompt)
+            parts.insert(0, negative)
+            warnings += [f"negative {warning}" for warning in negative.warnings]
+        conditions = {
+            name: torch.cat([part.tensors[name] for part in parts]) for name in prompt.tensors
+        }
+        return conditions, tuple(warnings)
 
     def _is_guided(self, request: ImageRequest) -> bool:
         return request.guidance_scale > 1
@@ -163,7 +192,8 @@ class DiffusionPipeline(Pipeline):
             for name in denoised[0].conditions
         }
         moments = pad(torch.tensor(timesteps, dtype=torch.float32, device=self.device), rows)
-        prediction = self._predict(pad(torch.cat(inputs), rows), moments, conditions)
+        latents = pad(torch.cat(inputs), rows)
+        prediction = self._predict(latents, moments, conditions, states[0].request)
         parts = prediction[: len(inputs)].split([state.rows for state in denoised])
         for state, part in zip(denoised, parts, strict=True):
             try:

@@ -29,6 +29,10 @@ RUNNERS: Final[Mapping[Family, Mapping[str, str]]] = MappingProxyType(
             "LatentConsistencyModelPipeline": "pipelines.stable_diffusion:StableDiffusion",
         },
         Family.SDXL: {"StableDiffusionXLPipeline": "pipelines.sdxl:StableDiffusionXL"},
+        Family.FLOW: {
+            "StableDiffusion3Pipeline": "pipelines.flow:StableDiffusion3",
+            "FluxPipeline": "pipelines.flow:Flux",
+        },
     }
 )
 
@@ -144,9 +148,11 @@ def _fetch(spec: ModelSpec) -> Path:
 def _components(spec: ModelSpec, folder: Path, class_name: str, device: torch.device) -> Any:
     """The diffusers pipeline in a folder, on the device, ready to be taken apart."""
     diffusers = _diffusers()
-    options: dict[str, Any] = {}
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    # A component saved as null is one the model does without; diffusers wants to be told so.
+    options: dict[str, Any] = {name: None for name, part in index.items() if part == [None, None]}
     if class_name == "StableDiffusionPipeline":
-        options = {"safety_checker": None, "requires_safety_checker": False}
+        options |= {"safety_checker": None, "requires_safety_checker": False}
     try:
         components = getattr(diffusers, class_name).from_pretrained(
             str(folder),
@@ -165,7 +171,10 @@ def _components(spec: ModelSpec, folder: Path, class_name: str, device: torch.de
 
 def _dtype(spec: ModelSpec, device: torch.device) -> torch.dtype:
     if spec.dtype == "auto":
-        return torch.float32 if device.type == "cpu" else torch.float16
+        if device.type == "cpu":
+            return torch.float32
+        # T5 and flow transformers overflow in float16.
+        return torch.bfloat16 if spec.family is Family.FLOW else torch.float16
     dtype: torch.dtype = getattr(torch, spec.dtype)
     return dtype
 

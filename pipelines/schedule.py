@@ -32,6 +32,8 @@ class Schedule:
         self.initial_sigma: float = float(getattr(scheduler, "init_noise_sigma", 1.0))
         parameters = inspect.signature(scheduler.step).parameters
         self._takes_generator = "generator" in parameters
+        # Like diffusers' pipelines: without noise, where a scheduler lets one choose.
+        self._options = {"eta": 0.0} if "eta" in parameters else {}
         self._scales_input = hasattr(scheduler, "scale_model_input")
 
     def fresh(self) -> "Schedule":
@@ -62,10 +64,10 @@ class Schedule:
         generator: torch.Generator,
     ) -> torch.Tensor:
         """The latents one step closer to the picture."""
-        options = {"generator": generator} if self._takes_generator else {}
-        result = self.scheduler.step(
-            prediction, self.timesteps[step], latents, return_dict=False, **options
-        )
+        options: dict[str, Any] = {"return_dict": False, **self._options}
+        if self._takes_generator:
+            options["generator"] = generator
+        result = self.scheduler.step(prediction, self.timesteps[step], latents, **options)
         previous: torch.Tensor = result[0]
         return previous
 
@@ -110,6 +112,13 @@ class ScheduleShelf:
             self._kept.popitem(last=False)
         return self._kept[key].fresh()
 
+    def accepts(self, name: str | None, option: str) -> bool:
+        """Whether a scheduler's `set_timesteps` takes an option, and its configuration wants it."""
+        scheduler = self._scheduler(name)
+        if option == "sigmas" and scheduler.config.get("use_flow_sigmas", False):
+            return False
+        return option in inspect.signature(scheduler.set_timesteps).parameters
+
     def _configure(self, name: str | None, steps: int, options: Mapping[str, Any]) -> Schedule:
         if steps < 1:
             raise RequestError(f"steps: {steps} is less than 1")
@@ -121,7 +130,7 @@ class ScheduleShelf:
         try:
             with _numpy_2():
                 scheduler.set_timesteps(device="cpu", **options)
-        except ValueError as error:
+        except (AssertionError, TypeError, ValueError) as error:
             raise RequestError(
                 f"steps: {name or 'the scheduler'} cannot take {steps}: {error}"
             ) from error
@@ -137,8 +146,10 @@ class ScheduleShelf:
             raise RequestError(f"scheduler: this model cannot use {name!r}; it can use: {known}")
         if name not in self._schedulers:
             kind = self._kinds[name]
+            known = self._own.config
+            renamed = {new: known[old] for old, new in kind.renames.items() if old in known}
             with _numpy_2():
-                scheduler = _class_of(kind).from_config(self._own.config, **kind.overrides)
+                scheduler = _class_of(kind).from_config(known, **renamed, **kind.overrides)
             self._schedulers[name] = scheduler
         return self._schedulers[name]
 

@@ -12,6 +12,8 @@ class SchedulerKind:
 
     class_name: str
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    #: What the class calls by another name than the model's own scheduler does.
+    renames: Mapping[str, str] = field(default_factory=dict)
 
 
 _KARRAS: Final = {"use_karras_sigmas": True}
@@ -35,9 +37,34 @@ DENOISING_SCHEDULERS: Final[Mapping[str, SchedulerKind]] = MappingProxyType(
         "DDIM": SchedulerKind(class_name="DDIMScheduler"),
         "DDPM": SchedulerKind(class_name="DDPMScheduler"),
         "UniPC": SchedulerKind(class_name="UniPCMultistepScheduler"),
-        "DEIS": SchedulerKind(class_name="DEISMultistepScheduler"),
         "PNDM": SchedulerKind(class_name="PNDMScheduler"),
         "LCM": SchedulerKind(class_name="LCMScheduler"),
         "TCD": SchedulerKind(class_name="TCDScheduler"),
+    }
+)
+
+_FLOW: Final = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+_FLOW_RENAMES: Final = {"shift": "flow_shift"}
+
+#: For models that learned a flow from noise to pictures: SD3, Flux and their like.
+FLOW_SCHEDULERS: Final[Mapping[str, SchedulerKind]] = MappingProxyType(
+    {
+        "Euler": SchedulerKind(class_name="FlowMatchEulerDiscreteScheduler"),
+        "Euler Karras": SchedulerKind(
+            class_name="FlowMatchEulerDiscreteScheduler", overrides=_KARRAS
+        ),
+        "Heun": SchedulerKind(class_name="FlowMatchHeunDiscreteScheduler"),
+        "DPM++ 2M": SchedulerKind(
+            class_name="DPMSolverMultistepScheduler", overrides=_FLOW, renames=_FLOW_RENAMES
+        ),
+        "DPM++ 2M SDE": SchedulerKind(
+            class_name="DPMSolverMultistepScheduler",
+            overrides={**_FLOW, **_SDE},
+            renames=_FLOW_RENAMES,
+        ),
+        "UniPC": SchedulerKind(
+            class_name="UniPCMultistepScheduler", overrides=_FLOW, renames=_FLOW_RENAMES
+        ),
+        "LCM": SchedulerKind(class_name="FlowMatchLCMScheduler"),
     }
 )

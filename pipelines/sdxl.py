@@ -52,7 +52,11 @@ class StableDiffusionXL(StableDiffusion):
         )
 
     def _predict(
-        self, latents: torch.Tensor, timesteps: torch.Tensor, conditions: Conditions
+        self,
+        latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        conditions: Conditions,
+        request: ImageRequest,
     ) -> torch.Tensor:
         added = {"text_embeds", "time_ids"}
         prediction: torch.Tensor = self.denoiser(

@@ -6,11 +6,9 @@ import torch
 
 from pipelines.catalog import ModelSpec
 from pipelines.diffusion import Conditions, DiffusionPipeline
-from pipelines.embeddings import Embedding, EmbeddingCache
+from pipelines.embeddings import Embedding
 from pipelines.pipeline import ImageRequest
 from pipelines.tokens import truncation_warnings
-
-_EMBEDDING_CACHE_BYTES = 64 * 1024**2
 
 
 class StableDiffusion(DiffusionPipeline):
@@ -20,7 +18,6 @@ class StableDiffusion(DiffusionPipeline):
 
     def __init__(self, spec: ModelSpec, components: Any, device: torch.device) -> None:
         super().__init__(spec, components, device)
-        self.embeddings = EmbeddingCache(_EMBEDDING_CACHE_BYTES)
         #: Models distilled with their guidance inside are told its scale and need no second row.
         self._guidance_width: int | None = self.denoiser.config.time_cond_proj_dim
 
@@ -28,26 +25,16 @@ class StableDiffusion(DiffusionPipeline):
         return super()._is_guided(request) and self._guidance_width is None
 
     def _condition(self, request: ImageRequest, guided: bool) -> tuple[Conditions, tuple[str, ...]]:
-        prompt = self.embeddings.get(request.prompt, self._embed)
-        parts, warnings = [prompt], list(prompt.warnings)
-        if guided:
-            negative = self._negative(request.negative_prompt, prompt)
-            parts.insert(0, negative)
-            warnings += [f"negative {warning}" for warning in negative.warnings]
-        conditions = {
-            name: torch.cat([part.tensors[name] for part in parts]) for name in prompt.tensors
-        }
+        conditions, warnings = super()._condition(request, guided)
         if self._guidance_width is not None:
-            conditions["timestep_cond"] = self._guidance_embedding(request.guidance_scale)
-        return conditions, tuple(warnings)
+            embedding = self._guidance_embedding(request.guidance_scale)
+            conditions = {**conditions, "timestep_cond": embedding}
+        return conditions, warnings
 
     def _embed(self, text: str) -> Embedding:
         embeds, _ = self.components.encode_prompt(text, self.device, 1, False)
         warnings = truncation_warnings(text, self.components.tokenizer)
         return Embedding({"encoder_hidden_states": embeds}, warnings)
-
-    def _negative(self, text: str, prompt: Embedding) -> Embedding:
-        return self.embeddings.get(text, self._embed)
 
     def _guidance_embedding(self, scale: float) -> torch.Tensor:
         """What a distilled model is told about guidance: (1, time_cond_proj_dim)."""
@@ -57,7 +44,11 @@ class StableDiffusion(DiffusionPipeline):
         return embedding.to(self.device, self.dtype)
 
     def _predict(
-        self, latents: torch.Tensor, timesteps: torch.Tensor, conditions: Conditions
+        self,
+        latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        conditions: Conditions,
+        request: ImageRequest,
     ) -> torch.Tensor:
         prediction: torch.Tensor = self.denoiser(
             latents, timesteps, return_dict=False, **conditions

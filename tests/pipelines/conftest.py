@@ -140,11 +140,78 @@ def sdxl() -> diffusers.StableDiffusionXLPipeline:
     )
 
 
+def t5() -> dict[str, Any]:
+    """A T5 encoder and a tokenizer with letters for words."""
+    letters = ["<pad>", "</s>", "<unk>", "▁", *"abcdefghijklmnopqrstuvwxyz"]
+    config = transformers.T5Config(
+        vocab_size=len(letters), d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4
+    )
+    vocabulary = [(letter, 0.0) for letter in letters]
+    return {
+        "encoder": transformers.T5EncoderModel(config).eval(),
+        "tokenizer": transformers.T5TokenizerFast(vocab=vocabulary, extra_ids=0),
+    }
+
+
+def stable_diffusion_3() -> diffusers.StableDiffusion3Pipeline:
+    transformer = diffusers.SD3Transformer2DModel(
+        sample_size=8,
+        patch_size=1,
+        in_channels=4,
+        out_channels=4,
+        num_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        caption_projection_dim=32,
+        joint_attention_dim=64,
+        pooled_projection_dim=64,
+        pos_embed_max_size=96,
+    )
+    return diffusers.StableDiffusion3Pipeline(
+        transformer=transformer.eval(),
+        vae=vae(shift_factor=0.06, scaling_factor=1.5),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+        text_encoder=text_encoder(with_projection=True),
+        tokenizer=tokenizer(),
+        text_encoder_2=text_encoder(with_projection=True),
+        tokenizer_2=tokenizer(),
+        text_encoder_3=None,
+        tokenizer_3=None,
+    )
+
+
+def flux() -> diffusers.FluxPipeline:
+    transformer = diffusers.FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        pooled_projection_dim=32,
+        axes_dims_rope=(4, 4, 8),
+        guidance_embeds=True,
+    )
+    words = t5()
+    return diffusers.FluxPipeline(
+        transformer=transformer.eval(),
+        vae=vae(shift_factor=0.1, scaling_factor=0.4),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+        text_encoder=text_encoder(),
+        tokenizer=tokenizer(),
+        text_encoder_2=words["encoder"],
+        tokenizer_2=words["tokenizer"],
+    )
+
+
 MODELS: dict[str, tuple[Family, Callable[[], Any]]] = {
     "sd": (Family.STABLE_DIFFUSION, stable_diffusion),
     "sd-zero-snr": (Family.STABLE_DIFFUSION, zero_snr),
     "sd-lcm": (Family.STABLE_DIFFUSION, guidance_distilled),
     "sdxl": (Family.SDXL, sdxl),
+    "sd3": (Family.FLOW, stable_diffusion_3),
+    "flux": (Family.FLOW, flux),
 }
 
 
@@ -183,40 +250,45 @@ def pipeline_of(spec_of: Callable[[str], ModelSpec]) -> Callable[[str], Pipeline
 
 
 @pytest.fixture(scope="session")
-def reference(spec_of: Callable[[str], ModelSpec]) -> Callable[[str, ImageRequest], np.ndarray]:
+def reference(spec_of: Callable[[str], ModelSpec]) -> Callable[..., np.ndarray]:
     """What plain diffusers paints for a request, alone: (height, width, 3)."""
     plain: dict[str, Any] = {}
 
-    def paint(name: str, request: ImageRequest) -> np.ndarray:
+    def paint(name: str, request: ImageRequest, **options: Any) -> np.ndarray:
         if name not in plain:
-            plain[name] = diffusers.DiffusionPipeline.from_pretrained(spec_of(name).source)
+            none = {"text_encoder_3": None, "tokenizer_3": None} if name == "sd3" else {}
+            plain[name] = diffusers.DiffusionPipeline.from_pretrained(spec_of(name).source, **none)
             plain[name].set_progress_bar_config(disable=True)
-        return paint_plainly(plain[name], request)
+        return paint_plainly(plain[name], request, **options)
 
     return paint
 
 
-def paint_plainly(pipe: Any, request: ImageRequest) -> np.ndarray:
+def paint_plainly(pipe: Any, request: ImageRequest, **options: Any) -> np.ndarray:
     with warnings.catch_warnings():
         # Its schedulers hand tensors to numpy in a way that numpy 2 deprecates.
         warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
-        return _paint_plainly(pipe, request)
+        return _paint_plainly(pipe, request, options)
 
 
-def _paint_plainly(pipe: Any, request: ImageRequest) -> np.ndarray:
+def _paint_plainly(pipe: Any, request: ImageRequest, options: dict[str, Any]) -> np.ndarray:
     own = pipe.scheduler
     if request.scheduler is not None:
-        name, overrides = PLAIN_SCHEDULERS[request.scheduler]
+        is_flow = type(own).__name__.startswith("FlowMatch")
+        table = PLAIN_FLOW_SCHEDULERS if is_flow else PLAIN_SCHEDULERS
+        name, overrides = table[request.scheduler]
         pipe.scheduler = getattr(diffusers, name).from_config(own.config, **overrides)
     try:
+        if request.negative_prompt and not isinstance(pipe, diffusers.FluxPipeline):
+            options = {**options, "negative_prompt": request.negative_prompt}
         picture = pipe(
             request.prompt,
-            negative_prompt=request.negative_prompt or None,
             width=request.width,
             height=request.height,
             num_inference_steps=request.steps,
             guidance_scale=request.guidance_scale,
             generator=torch.Generator("cpu").manual_seed(request.seed),
+            **options,
         ).images[0]
     finally:
         pipe.scheduler = own
@@ -234,7 +306,27 @@ PLAIN_SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "DDIM": ("DDIMScheduler", {}),
     "UniPC": ("UniPCMultistepScheduler", {}),
     "LCM": ("LCMScheduler", {}),
+    "DPM++ 2M SDE Karras": (
+        "DPMSolverMultistepScheduler",
+        {"algorithm_type": "sde-dpmsolver++", "use_karras_sigmas": True},
+    ),
+    "Euler Karras": ("EulerDiscreteScheduler", {"use_karras_sigmas": True}),
+    "DDPM": ("DDPMScheduler", {}),
+    "TCD": ("TCDScheduler", {}),
     "PNDM": ("PNDMScheduler", {}),
+}
+_FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": 3.0}
+PLAIN_FLOW_SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "Euler": ("FlowMatchEulerDiscreteScheduler", {}),
+    "Euler Karras": ("FlowMatchEulerDiscreteScheduler", {"use_karras_sigmas": True}),
+    "Heun": ("FlowMatchHeunDiscreteScheduler", {}),
+    "DPM++ 2M": ("DPMSolverMultistepScheduler", _FLOW),
+    "UniPC": ("UniPCMultistepScheduler", _FLOW),
+    "DPM++ 2M SDE": (
+        "DPMSolverMultistepScheduler",
+        {**_FLOW, "algorithm_type": "sde-dpmsolver++"},
+    ),
+    "LCM": ("FlowMatchLCMScheduler", {}),
 }
 
 
