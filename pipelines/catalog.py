@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from pipelines.errors import CatalogError
-from pipelines.schedulers import DENOISING_SCHEDULERS, SchedulerKind
+from pipelines.schedulers import DENOISING_SCHEDULERS, FLOW_SCHEDULERS, SchedulerKind
 
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
@@ -30,6 +30,8 @@ class Family(StrEnum):
     SDXL = "sdxl"
     #: Flow-matching transformers: Stable Diffusion 3 and Flux.
     FLOW = "flow"
+    #: Any other text-to-image pipeline of diffusers, run whole: slower, still cancellable.
+    WHOLE = "whole"
 
 
 class _Frozen(BaseModel):
@@ -105,13 +107,20 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "steps": {"default": 28},
         "guidance_scale": {"default": 3.5},
     },
+    Family.WHOLE: {
+        "size": {"default": (1024, 1024), "max": 2048, "max_pixels": 2048 * 1024},
+        "steps": {"default": 30},
+        "guidance_scale": {"default": 5.0},
+    },
 }
 
 
-#: What a request's `scheduler` may name.
+#: What a request's `scheduler` may name; a model run whole uses its own only.
 SCHEDULERS: Mapping[Family, Mapping[str, SchedulerKind]] = {
     Family.STABLE_DIFFUSION: DENOISING_SCHEDULERS,
     Family.SDXL: DENOISING_SCHEDULERS,
+    Family.FLOW: FLOW_SCHEDULERS,
+    Family.WHOLE: {},
 }
 
 
@@ -141,6 +150,16 @@ class ModelSpec(_Frozen):
         le=1,
         description="How far guidance's gain in contrast is taken back; zero-SNR models want 0.7.",
     )
+    scheduler: str | None = Field(
+        None, description="The scheduler when a request names none; the model's own by default."
+    )
+
+    @model_validator(mode="after")
+    def _scheduler_is_of_the_family(self) -> "ModelSpec":
+        if self.scheduler is not None and self.scheduler not in self.schedulers:
+            known = ", ".join(self.schedulers) or "none by name"
+            raise ValueError(f"family {self.family} has no scheduler {self.scheduler!r}: {known}")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -14,6 +14,7 @@ from pipelines.pipeline import ImageRequest, Picture, Pipeline, State
 from pipelines.pixels import to_images
 from pipelines.schedule import Schedule, ScheduleShelf
 from pipelines.schedulers import DENOISING_SCHEDULERS, SchedulerKind
+from pipelines.weights import loaded_bytes
 
 _EMBEDDINGS_LIMIT_BYTES = 64 * 1024**2
 
@@ -91,12 +92,7 @@ class DiffusionPipeline(Pipeline):
             components.scheduler, self.scheduler_kinds, begins_at_zero=self.begins_at_zero
         )
         self.embeddings = EmbeddingCache(_EMBEDDINGS_LIMIT_BYTES)
-        self.size_bytes = sum(
-            tensor.numel() * tensor.element_size()
-            for module in components.components.values()
-            if isinstance(module, torch.nn.Module)
-            for tensor in [*module.parameters(), *module.buffers()]
-        )
+        self.size_bytes = loaded_bytes(components)
 
     # -- what a family adds ------------------------------------------------------------------------
 
@@ -151,7 +147,10 @@ class DiffusionPipeline(Pipeline):
         return self.vae_scale
 
     def _schedule(self, request: ImageRequest) -> Schedule:
-        return self.schedules.take(request.scheduler, request.steps)
+        return self.schedules.take(self._scheduler_name(request), request.steps)
+
+    def _scheduler_name(self, request: ImageRequest) -> str | None:
+        return request.scheduler or self.spec.scheduler
 
     # -- the pipeline ------------------------------------------------------------------------------
 

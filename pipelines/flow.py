@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipelines.catalog import ModelSpec
 from pipelines.diffusion import Conditions, DiffusionPipeline
 from pipelines.embeddings import Embedding
 from pipelines.pipeline import ImageRequest
@@ -31,8 +30,8 @@ class FlowPipeline(DiffusionPipeline):
     def _shift(self, request: ImageRequest) -> dict[str, float]:
         """How far the schedule is moved towards noise: the further, the larger the picture.
 
-        A straight line through two picture sizes (Esser et al., 2024, section 5.3.2), for schedulers
-        that were saved to want one.
+        A straight line through two picture sizes, for schedulers that were saved to want one (Esser
+        et al., 2024, section 5.3.2).
         """
         config = self.components.scheduler.config
         if not config.get("use_dynamic_shifting", False):
@@ -55,7 +54,9 @@ class StableDiffusion3(FlowPipeline):
         return self.vae_scale * int(self.denoiser.config.patch_size)
 
     def _schedule(self, request: ImageRequest) -> Schedule:
-        return self.schedules.take(request.scheduler, request.steps, **self._shift(request))
+        return self.schedules.take(
+            self._scheduler_name(request), request.steps, **self._shift(request)
+        )
 
     def _embed(self, text: str) -> Embedding:
         embeds, _, pooled, _ = self.components.encode_prompt(
@@ -103,11 +104,11 @@ class Flux(FlowPipeline):
         return False
 
     def _schedule(self, request: ImageRequest) -> Schedule:
-        steps = request.steps
+        name, steps = self._scheduler_name(request), request.steps
         options: dict[str, Any] = dict(self._shift(request))
-        if self.schedules.accepts(request.scheduler, "sigmas") and steps > 0:
+        if self.schedules.accepts(name, "sigmas") and steps > 0:
             options["sigmas"] = tuple(np.linspace(1.0, 1 / steps, steps).tolist())
-        return self.schedules.take(request.scheduler, steps, **options)
+        return self.schedules.take(name, steps, **options)
 
     def _condition(self, request: ImageRequest, guided: bool) -> tuple[Conditions, tuple[str, ...]]:
         conditions, warnings = super()._condition(request, guided)

@@ -3,7 +3,6 @@
 import importlib
 import json
 import logging
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +15,14 @@ from pipelines.catalog import Family, ModelSpec
 from pipelines.device import default_device
 from pipelines.errors import ModelLoadError
 from pipelines.pipeline import Pipeline
+from pipelines.weights import saved_bytes
 
 __all__ = ["RUNNERS", "check_folder", "default_device", "load_pipeline"]
 
 log = logging.getLogger(__name__)
 
-#: Which of our classes runs a pipeline class of diffusers, by the family that the entry states.
+#: Which of our classes runs a pipeline class of diffusers, by the family that the entry states;
+#: "*" is any other class.
 RUNNERS: Final[Mapping[Family, Mapping[str, str]]] = MappingProxyType(
     {
         Family.STABLE_DIFFUSION: {
@@ -33,6 +34,7 @@ RUNNERS: Final[Mapping[Family, Mapping[str, str]]] = MappingProxyType(
             "StableDiffusion3Pipeline": "pipelines.flow:StableDiffusion3",
             "FluxPipeline": "pipelines.flow:Flux",
         },
+        Family.WHOLE: {"*": "pipelines.whole:Whole"},
     }
 )
 
@@ -49,7 +51,7 @@ def load_pipeline(spec: ModelSpec, device: torch.device) -> Pipeline:
     folder = Path(spec.source) if spec.is_folder else _fetch(spec)
     class_name = check_folder(spec, folder)
     components = _components(spec, folder, class_name, device)
-    module, _, runner = RUNNERS[spec.family][class_name].partition(":")
+    module, _, runner = str(_runner(spec.family, class_name)).partition(":")
     pipeline: Pipeline = getattr(importlib.import_module(module), runner)(spec, components, device)
     log.info(
         "loaded model %s on %s: %.0f MB in %.1f s",
@@ -65,21 +67,7 @@ def weigh_model(spec: ModelSpec, device: torch.device) -> int:
     """What a model in a local folder will take on a device, in bytes; 0 for one not fetched yet."""
     if not spec.is_folder:
         return 0
-    itemsize = _dtype(spec, device).itemsize
-    files = [
-        file
-        for file in Path(spec.source).glob("*/*.safetensors")
-        if spec.variant is None or f".{spec.variant}." in file.name
-    ]
-    return sum(_count_weights(file) for file in files) * itemsize
-
-
-def _count_weights(file: Path) -> int:
-    """How many numbers a safetensors file holds, from its header alone."""
-    with file.open("rb") as stream:
-        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-    tensors = [entry for name, entry in header.items() if name != "__metadata__"]
-    return sum(math.prod(entry["shape"]) for entry in tensors)
+    return saved_bytes(Path(spec.source), spec.variant, _dtype(spec, device))
 
 
 def check_folder(spec: ModelSpec, folder: Path) -> str:
@@ -109,12 +97,19 @@ def check_folder(spec: ModelSpec, folder: Path) -> str:
     return class_name
 
 
+def _runner(family: Family, class_name: str) -> str | None:
+    classes = RUNNERS[family]
+    return classes.get(class_name, classes.get("*"))
+
+
 def _check_family(spec: ModelSpec, class_name: str) -> None:
-    if class_name in RUNNERS[spec.family]:
+    if _runner(spec.family, class_name) is not None:
         return
-    fitting = [family for family, classes in RUNNERS.items() if class_name in classes]
-    mend = f"write family: {fitting[0]}" if fitting else "no family here runs it"
-    raise _error(spec, f"it is a {class_name}, which family {spec.family} does not run; {mend}")
+    fitting = next(family for family in Family if _runner(family, class_name) is not None)
+    raise _error(
+        spec,
+        f"it is a {class_name}, which family {spec.family} does not run; write family: {fitting}",
+    )
 
 
 def _check_weights(spec: ModelSpec, component: Path) -> None:
@@ -148,6 +143,8 @@ def _fetch(spec: ModelSpec) -> Path:
 def _components(spec: ModelSpec, folder: Path, class_name: str, device: torch.device) -> Any:
     """The diffusers pipeline in a folder, on the device, ready to be taken apart."""
     diffusers = _diffusers()
+    if not hasattr(diffusers, class_name):
+        raise _error(spec, f"diffusers has no {class_name}, and code from a model is never run")
     index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     # A component saved as null is one the model does without; diffusers wants to be told so.
     options: dict[str, Any] = {name: None for name, part in index.items() if part == [None, None]}

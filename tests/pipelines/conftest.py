@@ -1,5 +1,6 @@
 """Tiny models with random weights, saved and loaded as real ones are."""
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -205,6 +206,16 @@ def flux() -> diffusers.FluxPipeline:
     )
 
 
+def perturbed_attention() -> diffusers.StableDiffusionPAGPipeline:
+    """A pipeline that no family here takes apart."""
+    parts = stable_diffusion().components
+    return diffusers.StableDiffusionPAGPipeline(
+        **{**parts, "image_encoder": None},
+        requires_safety_checker=False,
+        pag_applied_layers=["mid"],
+    )
+
+
 MODELS: dict[str, tuple[Family, Callable[[], Any]]] = {
     "sd": (Family.STABLE_DIFFUSION, stable_diffusion),
     "sd-zero-snr": (Family.STABLE_DIFFUSION, zero_snr),
@@ -212,6 +223,14 @@ MODELS: dict[str, tuple[Family, Callable[[], Any]]] = {
     "sdxl": (Family.SDXL, sdxl),
     "sd3": (Family.FLOW, stable_diffusion_3),
     "flux": (Family.FLOW, flux),
+    "pag": (Family.WHOLE, perturbed_attention),
+}
+
+
+#: What diffusers wants to be told that it is not there.
+ABSENT = {
+    "sd3": ["text_encoder_3", "tokenizer_3"],
+    "pag": ["safety_checker", "feature_extractor", "image_encoder"],
 }
 
 
@@ -256,7 +275,7 @@ def reference(spec_of: Callable[[str], ModelSpec]) -> Callable[..., np.ndarray]:
 
     def paint(name: str, request: ImageRequest, **options: Any) -> np.ndarray:
         if name not in plain:
-            none = {"text_encoder_3": None, "tokenizer_3": None} if name == "sd3" else {}
+            none = dict.fromkeys(ABSENT.get(name, []))
             plain[name] = diffusers.DiffusionPipeline.from_pretrained(spec_of(name).source, **none)
             plain[name].set_progress_bar_config(disable=True)
         return paint_plainly(plain[name], request, **options)
@@ -331,8 +350,8 @@ PLAIN_FLOW_SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.fixture
-def engine() -> Iterator[Engine]:
-    with Engine(CPU, max_batch_rows=8) as engine:
+def engine(pipeline_of: Callable[[str], Pipeline]) -> Iterator[Engine]:
+    with Engine(CPU, max_batch_rows=16, load=lambda spec, _: pipeline_of(spec.name)) as engine:
         yield engine
 
 
@@ -355,3 +374,44 @@ def largest_difference(picture: Picture | Image.Image | np.ndarray, other: np.nd
 @pytest.fixture(scope="session")
 def difference() -> Callable[[Any, np.ndarray], int]:
     return largest_difference
+
+
+class Gate:
+    """Holds a pipeline before each of its steps until let through."""
+
+    def __init__(self, pipeline, monkeypatch):
+        self.batches = []
+        self._is_open = False
+        self.arrived, self._open = threading.Semaphore(0), threading.Semaphore(0)
+        step = pipeline.step
+
+        def gated(states):
+            self.batches.append([state.request.seed for state in states])
+            self.arrived.release()
+            assert self._is_open or self._open.acquire(timeout=30)
+            step(states)
+
+        monkeypatch.setattr(pipeline, "step", gated)
+
+    def await_step(self):
+        assert self.arrived.acquire(timeout=30)
+
+    def let_through(self):
+        self._open.release()
+
+    def open(self):
+        """No more holding, until closed."""
+        self._is_open = True
+        self._open.release()
+
+    def close(self):
+        self._is_open = False
+        self.batches.clear()
+        for semaphore in (self.arrived, self._open):
+            while semaphore.acquire(blocking=False):
+                pass
+
+
+@pytest.fixture
+def hold_steps(monkeypatch: pytest.MonkeyPatch) -> Callable[[Pipeline], Gate]:
+    return lambda pipeline: Gate(pipeline, monkeypatch)

@@ -23,51 +23,9 @@ from pipelines.errors import (
 CPU = torch.device("cpu")
 
 
-class Gate:
-    """Holds a pipeline before each of its steps until let through."""
-
-    def __init__(self, pipeline, monkeypatch):
-        self.batches = []
-        self._is_open = False
-        self.arrived, self._open = threading.Semaphore(0), threading.Semaphore(0)
-        step = pipeline.step
-
-        def gated(states):
-            self.batches.append([state.request.seed for state in states])
-            self.arrived.release()
-            assert self._is_open or self._open.acquire(timeout=30)
-            step(states)
-
-        monkeypatch.setattr(pipeline, "step", gated)
-
-    def await_step(self):
-        assert self.arrived.acquire(timeout=30)
-
-    def let_through(self):
-        self._open.release()
-
-    def open(self):
-        """No more holding, until closed."""
-        self._is_open = True
-        self._open.release()
-
-    def close(self):
-        self._is_open = False
-        self.batches.clear()
-        for semaphore in (self.arrived, self._open):
-            while semaphore.acquire(blocking=False):
-                pass
-
-
 @pytest.fixture
-def gated(pipeline_of, monkeypatch):
-    return Gate(pipeline_of("sd"), monkeypatch)
-
-
-@pytest.fixture
-def engine(pipeline_of):
-    with Engine(CPU, max_batch_rows=16, load=lambda spec, _: pipeline_of(spec.name)) as engine:
-        yield engine
+def gated(pipeline_of, hold_steps):
+    return hold_steps(pipeline_of("sd"))
 
 
 @pytest.fixture
