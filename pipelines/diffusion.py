@@ -10,7 +10,7 @@ import torch
 from pipelines.catalog import ModelSpec
 from pipelines.embeddings import Embedding, EmbeddingCache
 from pipelines.errors import RequestError
-from pipelines.pipeline import ImageRequest, Picture, Pipeline, State
+from pipelines.pipeline import ImageRequest, Phase, Picture, Pipeline, State
 from pipelines.pixels import to_images
 from pipelines.schedule import Schedule, ScheduleShelf
 from pipelines.schedulers import DENOISING_SCHEDULERS, SchedulerKind
@@ -56,6 +56,10 @@ def guide(prediction: torch.Tensor, scale: float, rescale: float = 0.0) -> torch
     return guided
 
 
+def _size(request: ImageRequest) -> tuple[int, int]:
+    return (request.width, request.height)
+
+
 def bucket_of(rows: int, buckets: Sequence[int]) -> int:
     """The smallest of the ascending buckets that holds so many rows; `rows` where none does."""
     return next((bucket for bucket in buckets if bucket >= rows), rows)
@@ -91,6 +95,10 @@ class DiffusionPipeline(Pipeline):
         self.schedules = ScheduleShelf(
             components.scheduler, self.scheduler_kinds, begins_at_zero=self.begins_at_zero
         )
+        #: Picture sizes that did not fit without; see `save_memory`.
+        self._sliced: set[tuple[int, int]] = set()
+        self._tiled: set[tuple[int, int]] = set()
+        self._is_slicing = False
         self.embeddings = EmbeddingCache(_EMBEDDINGS_LIMIT_BYTES)
         self.size_bytes = loaded_bytes(components)
 
@@ -175,11 +183,12 @@ class DiffusionPipeline(Pipeline):
         )
 
     def batch_key(self, state: State) -> Hashable:
-        return (state.request.width, state.request.height)
+        return _size(state.request)
 
     @torch.inference_mode()
     def step(self, states: Sequence[State]) -> None:
         denoised = [state for state in states if isinstance(state, DiffusionState)]
+        self._slice_attention(_size(states[0].request) in self._sliced)
         inputs, timesteps = [], []
         for state in denoised:
             scaled = state.schedule.scale_input(state.latents, state.step)
@@ -205,8 +214,31 @@ class DiffusionPipeline(Pipeline):
         latents = torch.cat(
             [state.latents for state in states if isinstance(state, DiffusionState)]
         )
+        self._tile_decoder(_size(states[0].request) in self._tiled)
         images = to_images(self._pixels(latents, states[0].request))
         return [Picture(image, state.warnings) for image, state in zip(images, states, strict=True)]
+
+    def save_memory(self, phase: Phase, width: int, height: int) -> bool:
+        if phase is Phase.STEP and hasattr(self.denoiser, "set_attention_slice"):
+            saving = self._sliced
+        elif phase is Phase.DECODE and hasattr(self.vae, "enable_tiling"):
+            saving = self._tiled
+        else:
+            return False
+        is_new = (width, height) not in saving
+        saving.add((width, height))
+        return is_new
+
+    def _slice_attention(self, is_wanted: bool) -> None:
+        """Attention one head at a time: slower, and without the largest of its matrices."""
+        if is_wanted != self._is_slicing:
+            self.denoiser.set_attention_slice("max" if is_wanted else None)
+            self._is_slicing = is_wanted
+
+    def _tile_decoder(self, is_wanted: bool) -> None:
+        """Decode tile by tile, blended where they meet: slower, in the memory of one tile."""
+        if is_wanted != getattr(self.vae, "use_tiling", False):
+            (self.vae.enable_tiling if is_wanted else self.vae.disable_tiling)()
 
     def _pack(self, noise: torch.Tensor) -> torch.Tensor:
         """Noise as the denoiser wants it; most want it as it is."""

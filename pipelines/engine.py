@@ -11,14 +11,15 @@ from typing import Self
 import torch
 
 from pipelines.catalog import ModelSpec
-from pipelines.device import free_cached_memory, use_own_stream, wait_for
-from pipelines.errors import EngineFullError, ImageCanceledError, PipelineError
+from pipelines.device import free_cached_memory, is_out_of_memory, use_own_stream, wait_for
+from pipelines.errors import EngineFullError, ImageCanceledError, OutOfMemoryError, PipelineError
 from pipelines.handle import Handle
 from pipelines.loading import load_pipeline, weigh_model
+from pipelines.memory import Memory
 from pipelines.models import ModelCache
 from pipelines.notifier import Notifier
-from pipelines.pipeline import ImageRequest, Picture, Pipeline, Progress
-from pipelines.turns import fill_batch, join_turns, next_turn
+from pipelines.pipeline import ImageRequest, Phase, Picture, Pipeline, Progress
+from pipelines.turns import fill_batch, in_order, join_turns, next_turn
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Engine:
         max_decode_batch: int = 8,
         max_images: int = 1024,
         models_limit_bytes: int | None = None,
+        memory_limit_bytes: int | None = None,
         preview_every_steps: int = 4,
         reproducible: bool = False,
         load: Load = load_pipeline,
@@ -50,6 +52,8 @@ class Engine:
             max_decode_batch: images decoded together.
             max_images: images in the engine at once, at whatever stage.
             models_limit_bytes: what the loaded models may take together; None is no limit.
+            memory_limit_bytes: what models and batches may take together; None is all that is free
+                on a GPU, and no limit on a CPU.
             preview_every_steps: steps from one preview to the next; 0 is none.
             reproducible: whether a picture is the same bit for bit in any company. Every step then
                 runs `max_batch_rows` rows, however few are needed, and every decode one picture.
@@ -67,19 +71,21 @@ class Engine:
             models_limit_bytes,
             on_eviction=lambda: free_cached_memory(device),
         )
+        self._memory = Memory(device, memory_limit_bytes, lambda: self.models.size_bytes)
         self._notifier = Notifier()
         self._encoder = ThreadPoolExecutor(1, "darkroom-encoder", use_own_stream, (device,))
         self._decoder = ThreadPoolExecutor(1, "darkroom-decoder", use_own_stream, (device,))
         self._results = ThreadPoolExecutor(1, "darkroom-results")
         self._thread = Thread(target=self._run, name="darkroom-engine", daemon=True)
-        #: Guards the next three; the loop waits on it for work.
+        #: Guards the next four; the loop waits on it for work.
         self._changed = Condition()
         self._open: dict[Handle, None] = {}
         self._encoded: deque[Handle] = deque()
         self._to_decode: deque[Handle] = deque()
         self._is_stopping = False
-        #: The loop's own: the images under way in the order they came, and what each key has used.
+        #: The loop's own: the images under way, what a step takes, and what each key has used.
         self._running: list[Handle] = []
+        self._step_s = 0.0
         self._used_s: dict[Hashable, float] = {}
 
     # -- for any thread ----------------------------------------------------------------------------
@@ -174,21 +180,54 @@ class Engine:
         self._used_s = join_turns(self._used_s, lines)
         if not lines:
             return []
-        return fill_batch(lines[next_turn(self._used_s)], self._max_batch_rows)
+        line = in_order(lines[next_turn(self._used_s)], self._step_s)
+        return fill_batch(line, self._max_rows(line[0]))
+
+    def _max_rows(self, first: Handle) -> int:
+        if self._row_buckets:
+            return self._max_batch_rows
+        return self._memory.max_rows(first.work(Phase.STEP), self._max_batch_rows)
 
     def _step(self, batch: list[Handle]) -> None:
         key, states = batch[0].key, [handle.state for handle in batch if handle.state]
+        rows = sum(state.rows for state in states)
+        failure: Exception | None = None
         begun_s = time.monotonic()
         try:
-            states[0].pipeline.step(states)
-            wait_for(self.device)
+            with self._memory.watch(batch[0].work(Phase.STEP), rows):
+                states[0].pipeline.step(states)
+                wait_for(self.device)
         except Exception as error:
+            failure = error
+        took_s = time.monotonic() - begun_s
+        self._used_s[key] += took_s
+        if failure is None:
+            self._step_s = took_s if not self._step_s else 0.9 * self._step_s + 0.1 * took_s
             for handle in batch:
-                self._resolve(handle, error)
-            return
-        self._used_s[key] += time.monotonic() - begun_s
-        for handle in batch:
-            self._tell(handle)
+                self._tell(handle)
+        elif not self._can_try_again(Phase.STEP, batch, rows, failure):
+            for handle in batch:
+                self._resolve(handle, failure)
+
+    def _can_try_again(
+        self, phase: Phase, batch: list[Handle], rows: int, failure: Exception
+    ) -> bool:
+        """After a failure: whether it was for want of memory, and the next try needs less."""
+        if not is_out_of_memory(failure):
+            return False
+        # The failure's frames hold what filled the memory.
+        failure.__traceback__ = None
+        free_cached_memory(self.device)
+        first = batch[0]
+        if len(batch) > 1 and not self._row_buckets:
+            log.warning("%d rows of %s ran out of memory", rows, first.work(phase))
+            self._memory.run_out(first.work(phase), rows)
+            return True
+        size = (first.request.width, first.request.height)
+        if first.state and first.state.pipeline.save_memory(phase, *size):
+            log.warning("%s goes on in less memory", first.work(phase))
+            return True
+        return self.models.evict_idle()
 
     def _retire(self) -> None:
         """Let the finished go on to their decoding, and those nobody waits for leave."""
@@ -211,6 +250,9 @@ class Engine:
             else:
                 staying.append(handle)
         self._running = staying
+        if not staying:
+            # A key holds its pipeline, which may have to leave.
+            self._used_s.clear()
 
     def _wake(self) -> None:
         with self._changed:
@@ -248,7 +290,10 @@ class Engine:
             state = pipeline.encode(handle.request)
             wait_for(self.device)
         except Exception as error:
-            self._resolve(handle, error)
+            if self._can_try_again(Phase.ENCODE, [handle], 1, error):
+                self._encode_later(handle, ready)
+            else:
+                self._resolve(handle, error)
             return
         with self._changed:
             if handle in self._open:
@@ -263,20 +308,32 @@ class Engine:
         states = [handle.state for handle in batch if handle.state]
         if not states:
             return
+        failure: Exception | None = None
         try:
-            pictures = states[0].pipeline.decode(states)
+            with self._memory.watch(batch[0].work(Phase.DECODE), len(batch)):
+                pictures = states[0].pipeline.decode(states)
         except Exception as error:
+            failure = error
+        if failure is None:
+            for handle, picture in zip(batch, pictures, strict=True):
+                self._resolve(handle, picture)
+        elif self._can_try_again(Phase.DECODE, batch, len(batch), failure):
+            with self._changed:
+                self._to_decode.extendleft(reversed(batch))
+            for _ in batch:
+                self._decoder.submit(self._decode)
+        else:
             for handle in batch:
-                self._resolve(handle, error)
-            return
-        for handle, picture in zip(batch, pictures, strict=True):
-            self._resolve(handle, picture)
+                self._resolve(handle, failure)
 
     def _next_to_decode(self) -> list[Handle]:
         with self._changed:
             waiting = [handle for handle in self._to_decode if handle in self._open]
+            if not waiting:
+                return []
+            work = waiting[0].work(Phase.DECODE)
             batch = [handle for handle in waiting if handle.key == waiting[0].key]
-            batch = batch[: self._max_decode_batch]
+            batch = batch[: self._memory.max_rows(work, self._max_decode_batch)]
             self._to_decode = deque(handle for handle in waiting if handle not in batch)
         return batch
 
@@ -304,13 +361,18 @@ class Engine:
         if handle.has_model:
             self.models.release(handle.spec)
         if isinstance(outcome, Exception):
-            outcome = _for_the_user(outcome)
+            outcome = self._for_the_user(outcome, handle.request)
         # Whoever waits for the future may do anything in its callbacks, so not on this thread.
         self._results.submit(handle.settle, outcome)
 
-
-def _for_the_user(error: Exception) -> PipelineError:
-    if isinstance(error, PipelineError):
-        return error
-    log.error("an image failed", exc_info=error)
-    return PipelineError(f"the model failed: {type(error).__name__}")
+    def _for_the_user(self, error: Exception, request: ImageRequest) -> PipelineError:
+        if isinstance(error, PipelineError):
+            # Its frames hold the pipeline, which may have to leave while the error is kept.
+            return error.with_traceback(None)
+        if is_out_of_memory(error):
+            return OutOfMemoryError(
+                f"a {request.width}x{request.height} image does not fit into the memory of "
+                f"{self.device}; a smaller one may"
+            )
+        log.error("an image failed", exc_info=error)
+        return PipelineError(f"the model failed: {type(error).__name__}")

@@ -1,11 +1,13 @@
 """What a submitter holds of an image under way."""
 
+import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 
 from pipelines.catalog import ModelSpec
 from pipelines.errors import DeadlineError, ImageCanceledError, PipelineError
-from pipelines.pipeline import ImageRequest, Picture, Progress, State
+from pipelines.memory import Work
+from pipelines.pipeline import ImageRequest, Phase, Picture, Progress, State
 
 
 class Handle:
@@ -20,6 +22,8 @@ class Handle:
     ) -> None:
         self.spec = spec
         self.request = request
+        #: On `time.monotonic()`'s clock.
+        self.came_s = time.monotonic()
         #: The picture; its errors are `PipelineError`s. Cancelling the future cancels the image.
         self.future: Future[Picture] = Future()
         #: The latest.
@@ -44,6 +48,13 @@ class Handle:
         return (
             (self.state.pipeline, self.state.pipeline.batch_key(self.state)) if self.state else None
         )
+
+    def work(self, phase: Phase) -> Work:
+        return Work(self.spec.name, phase, self.request.width, self.request.height)
+
+    @property
+    def steps(self) -> int:
+        return self.state.steps if self.state else self.request.steps
 
     @property
     def rows(self) -> int:

@@ -86,6 +86,7 @@ class State:
 class Phase(StrEnum):
     """Where an image meets the limits of the device's memory."""
 
+    ENCODE = "encode"
     STEP = "step"
     DECODE = "decode"
 
@@ -134,8 +135,8 @@ class Pipeline(ABC):
     def release(self, state: State) -> None:  # noqa: B027 - most have nothing to let go of
         """Let go of a state that left, finished or not."""
 
-    def save_memory(self, phase: Phase, key: Hashable) -> bool:
-        """Run this phase for states with this key in less memory from now on.
+    def save_memory(self, phase: Phase, width: int, height: int) -> bool:
+        """Run this phase of pictures of this size in less memory from now on.
 
         Returns: False when nothing is left to try.
         """

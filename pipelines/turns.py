@@ -6,12 +6,23 @@ from typing import Protocol, TypeVar
 Key = TypeVar("Key", bound=Hashable)
 
 
-class HasRows(Protocol):
+class InLine(Protocol):
+    """An image in its line."""
+
     @property
     def rows(self) -> int: ...
 
+    @property
+    def steps(self) -> int: ...
 
-Member = TypeVar("Member", bound=HasRows)
+    @property
+    def came_s(self) -> float: ...
+
+
+Member = TypeVar("Member", bound=InLine)
+
+#: An image may be made to wait this many times as long as its own steps take.
+PATIENCE = 4.0
 
 
 def join_turns(used_s: Mapping[Key, float], active: Iterable[Key]) -> dict[Key, float]:
@@ -33,6 +44,18 @@ def next_turn(used_s: Mapping[Key, float]) -> Key:
     both have work, what they use differs by at most one step of each.
     """
     return min(used_s, key=used_s.__getitem__)
+
+
+def in_order(line: Iterable[Member], step_s: float) -> list[Member]:
+    """Earliest due first, where an image is due some multiple of its own length after it came.
+
+    So a short request overtakes long ones, which costs them little and gains it much; and yet a
+    long one is never overtaken by what comes more than its patience later.
+
+    Args:
+        step_s: seconds that a step takes.
+    """
+    return sorted(line, key=lambda image: image.came_s + PATIENCE * image.steps * step_s)
 
 
 def fill_batch(waiting: Sequence[Member], max_rows: int) -> list[Member]:

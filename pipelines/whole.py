@@ -39,7 +39,7 @@ class Run:
         self.is_over = False
         #: Forward passes in all; 0 until the first is done.
         self.steps = 0
-        self.members: set[State] = set()
+        self.members: set[WholeState] = set()
         self._paint = paint
         self._device = device
         self._error: Exception | None = None
@@ -61,7 +61,7 @@ class Run:
             self.resume()
         return self.images
 
-    def leave(self, member: State) -> None:
+    def leave(self, member: "WholeState") -> None:
         """One image leaves; when it is the last, the call ends where it stands."""
         self.members.discard(member)
         if not self.members:
@@ -147,10 +147,11 @@ class Whole(Pipeline):
         try:
             run.resume()
         except Exception:
-            for state in mine:
+            for state in run.members:
                 state.run, state.step = None, 0
             raise
-        for state in mine:
+        # All of them, for a call that has begun cannot go on without some.
+        for state in run.members:
             state.steps = run.steps or state.steps
             state.step = state.steps if run.is_over else state.step + 1
 

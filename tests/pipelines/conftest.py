@@ -268,6 +268,12 @@ def pipeline_of(spec_of: Callable[[str], ModelSpec]) -> Callable[[str], Pipeline
     return pipeline_of
 
 
+@pytest.fixture
+def load_fresh(spec_of: Callable[[str], ModelSpec]) -> Callable[[str], Pipeline]:
+    """A tiny model that no other test sees."""
+    return lambda name: load_pipeline(spec_of(name), CPU)
+
+
 @pytest.fixture(scope="session")
 def reference(spec_of: Callable[[str], ModelSpec]) -> Callable[..., np.ndarray]:
     """What plain diffusers paints for a request, alone: (height, width, 3)."""
