@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 
 from pipelines.catalog import ModelSpec
 from pipelines.embeddings import Embedding, EmbeddingCache
 from pipelines.errors import RequestError
 from pipelines.pipeline import ImageRequest, Phase, Picture, Pipeline, State
 from pipelines.pixels import to_images
+from pipelines.preview import fit_colours, paint_preview, sample_latents
 from pipelines.schedule import Schedule, ScheduleShelf
 from pipelines.schedulers import DENOISING_SCHEDULERS, SchedulerKind
 from pipelines.weights import loaded_bytes
@@ -101,6 +103,7 @@ class DiffusionPipeline(Pipeline):
         self._is_slicing = False
         self.embeddings = EmbeddingCache(_EMBEDDINGS_LIMIT_BYTES)
         self.size_bytes = loaded_bytes(components)
+        self._colours = self._fit_colours()
 
     # -- what a family adds ------------------------------------------------------------------------
 
@@ -123,8 +126,8 @@ class DiffusionPipeline(Pipeline):
         """
 
     @abstractmethod
-    def _pixels(self, latents: torch.Tensor, request: ImageRequest) -> torch.Tensor:
-        """Final latents to pixels: (batch, 3, height, width) in -1..1."""
+    def _pixels(self, latents: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, height/8, width/8) to (batch, 3, height, width) in -1..1."""
 
     def _negative(self, text: str, prompt: Embedding) -> Embedding:
         """What the picture is pushed away from."""
@@ -215,8 +218,22 @@ class DiffusionPipeline(Pipeline):
             [state.latents for state in states if isinstance(state, DiffusionState)]
         )
         self._tile_decoder(_size(states[0].request) in self._tiled)
-        images = to_images(self._pixels(latents, states[0].request))
+        images = to_images(self._pixels(self._unpack(latents, states[0].request)))
         return [Picture(image, state.warnings) for image, state in zip(images, states, strict=True)]
+
+    @torch.inference_mode()
+    def preview(self, state: State) -> Image.Image | None:
+        outline = state.schedule.outline if isinstance(state, DiffusionState) else None
+        if outline is None:
+            return None
+        return paint_preview(self._unpack(outline, state.request), self._colours)
+
+    @torch.inference_mode()
+    def _fit_colours(self) -> torch.Tensor:
+        """How this model's latents look, (channels + 1, 3); see `preview.py`."""
+        latents = sample_latents(self.vae.config.latent_channels)
+        pixels = self._pixels(latents.to(self.device, self.dtype))
+        return fit_colours(latents, pixels.float().cpu())
 
     def save_memory(self, phase: Phase, width: int, height: int) -> bool:
         if phase is Phase.STEP and hasattr(self.denoiser, "set_attention_slice"):
@@ -241,8 +258,12 @@ class DiffusionPipeline(Pipeline):
             (self.vae.enable_tiling if is_wanted else self.vae.disable_tiling)()
 
     def _pack(self, noise: torch.Tensor) -> torch.Tensor:
-        """Noise as the denoiser wants it; most want it as it is."""
+        """Latents as the denoiser wants them; most want them as they are."""
         return noise
+
+    def _unpack(self, latents: torch.Tensor, request: ImageRequest) -> torch.Tensor:
+        """The way back: (batch, channels, height/8, width/8)."""
+        return latents
 
     def _check_size(self, request: ImageRequest) -> None:
         for name, side in (("width", request.width), ("height", request.height)):

@@ -21,7 +21,7 @@ class FlowPipeline(DiffusionPipeline):
     #: The longest shift where the scheduler's configuration does not say.
     max_shift: float
 
-    def _pixels(self, latents: torch.Tensor, request: ImageRequest) -> torch.Tensor:
+    def _pixels(self, latents: torch.Tensor) -> torch.Tensor:
         config = self.vae.config
         latents = latents / config.scaling_factor + config.shift_factor
         pixels: torch.Tensor = self.vae.decode(latents.to(self.vae.dtype), return_dict=False)[0]
@@ -166,6 +166,3 @@ class Flux(FlowPipeline):
         columns = torch.arange(request.width // self._size_multiple)
         places = torch.cartesian_prod(torch.zeros(1, dtype=rows.dtype), rows, columns)
         return places.to(self.device, self.dtype)
-
-    def _pixels(self, latents: torch.Tensor, request: ImageRequest) -> torch.Tensor:
-        return super()._pixels(self._unpack(latents, request), request)

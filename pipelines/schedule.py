@@ -35,6 +35,9 @@ class Schedule:
         # Like diffusers' pipelines: without noise, where a scheduler lets one choose.
         self._options = {"eta": 0.0} if "eta" in parameters else {}
         self._scales_input = hasattr(scheduler, "scale_model_input")
+        self._is_flow = hasattr(scheduler, "scale_noise")
+        #: What the picture would be, judged by the step before; None before the first.
+        self.outline: torch.Tensor | None = None
 
     def fresh(self) -> "Schedule":
         """The same schedule before its first step. Tables are shared, memory is not."""
@@ -69,7 +72,23 @@ class Schedule:
             options["generator"] = generator
         result = self.scheduler.step(prediction, self.timesteps[step], latents, **options)
         previous: torch.Tensor = result[0]
+        self.outline = self._outline(prediction, step, latents, result)
         return previous
+
+    def _outline(
+        self, prediction: torch.Tensor, step: int, latents: torch.Tensor, result: Any
+    ) -> torch.Tensor:
+        """Schedulers tell their guess beside the result, keep it, or leave it to be worked out."""
+        if len(result) > 1:
+            guess = result[1]
+        elif getattr(self.scheduler, "model_outputs", None):
+            guess = self.scheduler.model_outputs[-1]
+        elif self._is_flow:
+            guess = latents - self.scheduler.sigmas[step] * prediction
+        else:
+            guess = result[0]
+        outline: torch.Tensor = guess
+        return outline
 
 
 class ScheduleShelf:

@@ -18,10 +18,11 @@ class StableDiffusionXL(StableDiffusion):
     begins_at_zero = True
 
     def __init__(self, spec: ModelSpec, components: Any, device: torch.device) -> None:
-        super().__init__(spec, components, device)
-        if self.vae.dtype == torch.float16 and self.vae.config.force_upcast:
+        vae = components.vae
+        if vae.dtype == torch.float16 and vae.config.force_upcast:
             # This VAE overflows in half precision.
-            self.vae.to(dtype=torch.float32)
+            vae.to(dtype=torch.float32)
+        super().__init__(spec, components, device)
 
     def _condition(self, request: ImageRequest, guided: bool) -> tuple[Conditions, tuple[str, ...]]:
         embedded, warnings = super()._condition(request, guided)
@@ -68,12 +69,12 @@ class StableDiffusionXL(StableDiffusion):
         )[0]
         return prediction
 
-    def _pixels(self, latents: torch.Tensor, request: ImageRequest) -> torch.Tensor:
+    def _pixels(self, latents: torch.Tensor) -> torch.Tensor:
         config = self.vae.config
         latents = latents.to(self.vae.dtype)
         mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
         if mean is None or std is None:
-            return super()._pixels(latents, request)
+            return super()._pixels(latents)
         shape = (1, -1, 1, 1)
         mean, std = (latents.new_tensor(values).view(shape) for values in (mean, std))
         pixels: torch.Tensor = self.vae.decode(

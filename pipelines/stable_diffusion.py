@@ -55,7 +55,7 @@ class StableDiffusion(DiffusionPipeline):
         )[0]
         return prediction
 
-    def _pixels(self, latents: torch.Tensor, request: ImageRequest) -> torch.Tensor:
+    def _pixels(self, latents: torch.Tensor) -> torch.Tensor:
         pixels: torch.Tensor = self.vae.decode(
             latents / self.vae.config.scaling_factor, return_dict=False
         )[0]
