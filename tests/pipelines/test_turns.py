@@ -1,11 +1,12 @@
 """Fairness and batch formation, as properties."""
 
+import itertools
 from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.turns import fill_batch, join_turns, next_turn
+from pipelines.turns import PATIENCE, fill_batch, in_order, join_turns, next_turn
 
 LONGEST_STEP_S = 8.0
 costs = st.dictionaries(
@@ -44,12 +45,33 @@ def test_a_key_that_left_is_forgotten():
     assert join_turns({"gone": 1.0, "here": 2.0}, ["here"]) == {"here": 2.0}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Member:
     rows: int
+    steps: int
+    came_s: float
 
 
-members = st.lists(st.builds(Member, st.integers(1, 2)), min_size=1, max_size=20)
+member = st.builds(Member, st.integers(1, 2), st.integers(1, 100), st.floats(0, 1000))
+members = st.lists(member, min_size=1, max_size=20)
+step_lengths = st.floats(0.001, 10)
+
+
+@given(members, step_lengths)
+def test_a_short_request_overtakes_a_long_one_but_never_for_long(line, step_s):
+    ordered = in_order(line, step_s)
+    assert sorted(map(hash, ordered)) == sorted(map(hash, line))
+    for first, second in itertools.pairwise(ordered):
+        if second.came_s < first.came_s:
+            assert first.steps < second.steps
+            longest_s = PATIENCE * (second.steps - first.steps) * step_s
+            assert first.came_s - second.came_s <= longest_s + 1e-6
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=20), step_lengths)
+def test_equals_keep_the_order_in_which_they_came(moments, step_s):
+    line = [Member(1, 20, moment) for moment in moments]
+    assert [image.came_s for image in in_order(line, step_s)] == sorted(moments)
 
 
 @given(members, st.integers(1, 16))
