@@ -3,6 +3,7 @@
 import importlib
 import json
 import logging
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,9 @@ from pipelines.weights import saved_bytes
 __all__ = ["RUNNERS", "check_folder", "default_device", "load_pipeline"]
 
 log = logging.getLogger(__name__)
+
+#: While transformers loads a model, no module made anywhere in the process gets memory.
+_LOADING = threading.Lock()
 
 #: Which of our classes runs a pipeline class of diffusers, by the family that the entry states;
 #: "*" is any other class.
@@ -50,7 +54,8 @@ def load_pipeline(spec: ModelSpec, device: torch.device) -> Pipeline:
         check_folder(spec, Path(spec.source))
     folder = Path(spec.source) if spec.is_folder else _fetch(spec)
     class_name = check_folder(spec, folder)
-    components = _components(spec, folder, class_name, device)
+    with _LOADING:
+        components = _components(spec, folder, class_name, device)
     module, _, runner = str(_runner(spec.family, class_name)).partition(":")
     pipeline: Pipeline = getattr(importlib.import_module(module), runner)(spec, components, device)
     log.info(

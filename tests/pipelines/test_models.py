@@ -131,10 +131,11 @@ def test_two_models_take_turns_on_one_device(
     """Through the engine, images of two models under way at once; each as if alone."""
     requests = [(name, make_request(seed=seed)) for seed in range(3) for name in ("sd", "sdxl")]
     specs = {name: spec_of(name) for name in ("sd", "sdxl")}
+    alone = [reference(name, request) for name, request in requests]
     with Engine(CPU, load=lambda spec, _: pipeline_of(spec.name)) as engine:
         handles = [engine.submit(specs[name], request) for name, request in requests]
-        for handle, (name, request) in zip(handles, requests, strict=True):
-            assert difference(handle.future.result(60), reference(name, request)) <= 1
+        for handle, picture in zip(handles, alone, strict=True):
+            assert difference(handle.future.result(60), picture) <= 1
         assert sorted(engine.models.names) == ["sd", "sdxl"]
 
 
