@@ -16,6 +16,7 @@ from pipelines.pixels import to_images
 from pipelines.preview import fit_colours, paint_preview, sample_latents
 from pipelines.schedule import Schedule, ScheduleShelf
 from pipelines.schedulers import DENOISING_SCHEDULERS, SchedulerKind
+from pipelines.tuning import Tuning
 from pipelines.weights import loaded_bytes
 
 _EMBEDDINGS_LIMIT_BYTES = 64 * 1024**2
@@ -101,6 +102,7 @@ class DiffusionPipeline(Pipeline):
         self._sliced: set[tuple[int, int]] = set()
         self._tiled: set[tuple[int, int]] = set()
         self._is_slicing = False
+        self._row_buckets: tuple[int, ...] = ()
         self.embeddings = EmbeddingCache(_EMBEDDINGS_LIMIT_BYTES)
         self.size_bytes = loaded_bytes(components)
         self._colours = self._fit_colours()
@@ -185,6 +187,16 @@ class DiffusionPipeline(Pipeline):
             conditions=conditions,
         )
 
+    def tune(self, tuning: Tuning) -> None:
+        self._row_buckets = tuning.row_buckets
+        if tuning.channels_last:
+            for module in (self.denoiser, self.vae):
+                module.to(memory_format=torch.channels_last)
+        if tuning.fused_qkv and hasattr(self.denoiser, "fuse_qkv_projections"):
+            self.denoiser.fuse_qkv_projections()
+        if tuning.compiled and getattr(self.denoiser, "_repeated_blocks", None):
+            self.denoiser.compile_repeated_blocks(fullgraph=True, dynamic=not tuning.row_buckets)
+
     def batch_key(self, state: State) -> Hashable:
         return _size(state.request)
 
@@ -197,7 +209,7 @@ class DiffusionPipeline(Pipeline):
             scaled = state.schedule.scale_input(state.latents, state.step)
             inputs += [scaled] * state.rows
             timesteps += [state.schedule.timestep(state.step)] * state.rows
-        rows = bucket_of(len(inputs), self.row_buckets)
+        rows = bucket_of(len(inputs), self._row_buckets)
         conditions = {
             name: pad(torch.cat([state.conditions[name] for state in denoised]), rows)
             for name in denoised[0].conditions

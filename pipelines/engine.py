@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from threading import Condition, Thread
 from typing import Self
 
@@ -19,9 +20,12 @@ from pipelines.memory import Memory
 from pipelines.models import ModelCache
 from pipelines.notifier import Notifier
 from pipelines.pipeline import ImageRequest, Phase, Picture, Pipeline, Progress
+from pipelines.tuning import Tuning
 from pipelines.turns import fill_batch, in_order, join_turns, next_turn
 
 log = logging.getLogger(__name__)
+
+_UNTUNED = Tuning()
 
 Load = Callable[[ModelSpec, torch.device], Pipeline]
 
@@ -44,6 +48,7 @@ class Engine:
         memory_limit_bytes: int | None = None,
         preview_every_steps: int = 4,
         reproducible: bool = False,
+        tuning: Tuning = _UNTUNED,
         load: Load = load_pipeline,
     ) -> None:
         """
@@ -57,12 +62,16 @@ class Engine:
             preview_every_steps: steps from one preview to the next; 0 is none.
             reproducible: whether a picture is the same bit for bit in any company. Every step then
                 runs `max_batch_rows` rows, however few are needed, and every decode one picture.
+            tuning: what is done to a model for speed when it is loaded.
             load: loads a model.
         """
         self.device = device
         self._max_batch_rows = max_batch_rows
         self._max_decode_batch = 1 if reproducible else max_decode_batch
-        self._row_buckets = (max_batch_rows,) if reproducible else ()
+        if reproducible:
+            tuning = replace(tuning, row_buckets=(max_batch_rows,))
+        self._tuning = tuning
+        self._is_fixed = reproducible
         self._max_images = max_images
         self._preview_every_steps = preview_every_steps
         self.models = ModelCache(
@@ -184,7 +193,7 @@ class Engine:
         return fill_batch(line, self._max_rows(line[0]))
 
     def _max_rows(self, first: Handle) -> int:
-        if self._row_buckets:
+        if self._is_fixed:
             return self._max_batch_rows
         return self._memory.max_rows(first.work(Phase.STEP), self._max_batch_rows)
 
@@ -219,7 +228,7 @@ class Engine:
         failure.__traceback__ = None
         free_cached_memory(self.device)
         first = batch[0]
-        if len(batch) > 1 and not self._row_buckets:
+        if len(batch) > 1 and not self._is_fixed:
             log.warning("%d rows of %s ran out of memory", rows, first.work(phase))
             self._memory.run_out(first.work(phase), rows)
             return True
@@ -265,7 +274,7 @@ class Engine:
     # -- beside the loop ---------------------------------------------------------------------------
 
     def _prepared(self, pipeline: Pipeline) -> Pipeline:
-        pipeline.row_buckets = self._row_buckets
+        pipeline.tune(self._tuning)
         return pipeline
 
     def _encode_later(self, handle: Handle, ready: "Future[Pipeline]") -> None:

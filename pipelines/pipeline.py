@@ -10,6 +10,7 @@ from typing import Final
 from PIL import Image
 
 from pipelines.catalog import ModelSpec
+from pipelines.tuning import Tuning
 
 _serials: Final = itertools.count()
 
@@ -101,8 +102,9 @@ class Pipeline(ABC):
     spec: ModelSpec
     #: What the weights take on the device.
     size_bytes: int
-    #: Rows that a step may run, ascending; a batch is padded up to the next. Empty is any number.
-    row_buckets: tuple[int, ...] = ()
+
+    def tune(self, tuning: Tuning) -> None:  # noqa: B027 - not every model can be tuned
+        """Make the model faster, before its first step."""
 
     @abstractmethod
     def encode(self, request: ImageRequest) -> State:

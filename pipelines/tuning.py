@@ -1,0 +1,18 @@
+"""What makes a GPU run a loaded model faster, at the price of a slow first step."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """None of it changes a picture by more than rounding; what a model cannot do is left out."""
+
+    #: Convolutions read pixels with their channels side by side, as tensor cores want them.
+    channels_last: bool = False
+    #: Queries, keys and values from one matrix product instead of three.
+    fused_qkv: bool = False
+    #: The blocks that a model repeats are compiled, once each (regional compilation).
+    compiled: bool = False
+    #: Rows that a step may run, ascending; a batch is padded up to the next, so that few shapes are
+    #: compiled. Empty is any number.
+    row_buckets: tuple[int, ...] = ()
