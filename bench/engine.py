@@ -50,7 +50,7 @@ class Arrival:
 
 
 def draw_arrivals(count: int, seconds: float, seed: int) -> list[Arrival]:
-    """Requests of eight kinds, so that static batches find company, at random moments."""
+    """Requests at random moments, in the round numbers that people choose: 21 kinds."""
     dice = random.Random(seed)
     moments = sorted(dice.uniform(0, seconds) for _ in range(count))
     return [
@@ -60,8 +60,8 @@ def draw_arrivals(count: int, seconds: float, seed: int) -> list[Arrival]:
                 prompt=f"picture {number} of {count}",
                 width=SIDE,
                 height=SIDE,
-                steps=dice.choice([SHORT_STEPS, 20, 30, 40]),
-                guidance_scale=dice.choice([1.0, 5.0]),
+                steps=dice.choice([SHORT_STEPS, 15, 20, 25, 30, 35, 40]),
+                guidance_scale=dice.choice([1.0, 5.0, 7.5]),
                 seed=number,
             ),
         )

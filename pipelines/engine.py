@@ -86,12 +86,12 @@ class Engine:
         self._decoder = ThreadPoolExecutor(1, "darkroom-decoder", use_own_stream, (device,))
         self._results = ThreadPoolExecutor(1, "darkroom-results")
         self._thread = Thread(target=self._run, name="darkroom-engine", daemon=True)
-        #: Guards the next four; the loop waits on it for work.
+        #: Guards the next five; the loop waits on it for work.
         self._changed = Condition()
         self._open: dict[Handle, None] = {}
         self._encoded: deque[Handle] = deque()
         self._to_decode: deque[Handle] = deque()
-        self._is_stopping = False
+        self._is_stopping = self._is_woken = False
         #: The loop's own: the images under way, what a step takes, and what each key has used.
         self._running: list[Handle] = []
         self._step_s = 0.0
@@ -108,7 +108,8 @@ class Engine:
         with self._changed:
             self._is_stopping = True
             self._changed.notify_all()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         self.models.close()
         self._encoder.shutdown(cancel_futures=True)
         self._decoder.shutdown(cancel_futures=True)
@@ -148,7 +149,7 @@ class Engine:
             if len(self._open) >= self._max_images:
                 raise EngineFullError(f"the engine has its {self._max_images} images already")
             self._open[handle] = None
-            self._changed.notify()
+        self._wake()
         self.models.acquire(spec).add_done_callback(lambda ready: self._encode_later(handle, ready))
         return handle
 
@@ -176,8 +177,12 @@ class Engine:
     def _admit(self) -> None:
         """Let encoded images join; with nothing under way, wait for one."""
         with self._changed:
-            if not self._running and not self._encoded and not self._is_stopping:
-                self._changed.wait(self._seconds_to_next_deadline())
+            if not self._running:
+                self._changed.wait_for(
+                    lambda: self._encoded or self._is_woken or self._is_stopping,
+                    self._seconds_to_next_deadline(),
+                )
+            self._is_woken = False
             self._running += self._encoded
             self._encoded.clear()
 
@@ -264,7 +269,9 @@ class Engine:
             self._used_s.clear()
 
     def _wake(self) -> None:
+        """Have the loop look at everybody again, even if it is just about to wait."""
         with self._changed:
+            self._is_woken = True
             self._changed.notify()
 
     def _seconds_to_next_deadline(self) -> float | None:

@@ -119,7 +119,7 @@ class Memory:
         return max(
             (
                 need.row_bytes * work.pixels / other.pixels
-                for other, need in self._needs.items()
+                for other, need in list(self._needs.items())
                 if need.rows and (other.model, other.phase) == (work.model, work.phase)
             ),
             default=0.0,

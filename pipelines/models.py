@@ -56,6 +56,9 @@ class ModelCache:
         """
         ready: Future[Pipeline] = Future()
         with self._changed:
+            if self._is_closed:
+                ready.set_exception(_stopped(spec))
+                return ready
             loaded = self._loaded.get(spec.name)
             if loaded and loaded.spec == spec and not self._is_waiting_for_room:
                 ready.set_result(self._use(loaded))
@@ -137,7 +140,7 @@ class ModelCache:
                     else:
                         self._changed.wait()
                 if self._is_closed:
-                    raise ModelLoadError(f"model {spec.name!r}: the engine was stopped")
+                    raise _stopped(spec)
             finally:
                 self._is_waiting_for_room = False
         if is_evicted:
@@ -166,3 +169,7 @@ class ModelCache:
         # Modules refer to each other in circles, so counting alone would not free them.
         gc.collect()
         self._on_eviction()
+
+
+def _stopped(spec: ModelSpec) -> ModelLoadError:
+    return ModelLoadError(f"model {spec.name!r}: the engine was stopped")

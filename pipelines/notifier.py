@@ -32,7 +32,8 @@ class Notifier:
         with self._changed:
             self._is_stopping = True
             self._changed.notify()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def post(self, handle: Handle, progress: Progress, draw: Draw | None = None) -> None:
         """Tell of this progress, in place of earlier progress not yet told.

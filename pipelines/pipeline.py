@@ -1,18 +1,14 @@
 """What a model must do to be run: prompt in, one step at a time, pixels out."""
 
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from PIL import Image
 
 from pipelines.catalog import ModelSpec
 from pipelines.tuning import Tuning
-
-_serials: Final = itertools.count()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +72,6 @@ class State:
     warnings: tuple[str, ...] = ()
     #: Why this image cannot go on, while others can.
     failure: Exception | None = None
-    #: Never used twice, unlike `id()`.
-    serial: int = field(default_factory=lambda: next(_serials))
 
     @property
     def is_finished(self) -> bool:

@@ -1,7 +1,9 @@
 """The engine: who shares a batch does not matter, and whoever leaves is not missed."""
 
+import gc
 import threading
 import time
+import weakref
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 
@@ -145,6 +147,47 @@ def paint_all(engine, gated, spec, requests):
     with submitted_together(engine, gated, spec, requests) as handles:
         gated.open()
         return [handle.future.result(30) for handle in handles]
+
+
+def test_a_cancelled_image_takes_its_memory_along(engine, gated, spec_of, make_request):
+    handle = engine.submit(spec_of("sd"), make_request())
+    gated.await_step()
+    latents = weakref.ref(handle.state.latents)
+    handle.cancel()
+    gated.open()
+    with pytest.raises(ImageCanceledError):
+        handle.future.result(30)
+    after = engine.submit(spec_of("sd"), make_request())
+    after.future.result(30)
+    gc.collect()
+    assert latents() is None
+
+
+@pytest.mark.parametrize("stage", ["encode", "decode"])
+def test_encoding_and_decoding_one_image_does_not_stop_the_steps_of_another(
+    stage, engine, pipeline_of, spec_of, make_request, monkeypatch
+):
+    """One image is held in a stage until another has taken all its steps."""
+    pipeline = pipeline_of("sd")
+    work, is_held, may_go_on = getattr(pipeline, stage), threading.Event(), threading.Event()
+
+    def held(subject):
+        request = subject if stage == "encode" else subject[0].request
+        if request.seed == 1:
+            is_held.set()
+            assert may_go_on.wait(30)
+        return work(subject)
+
+    long = engine.submit(spec_of("sd"), make_request(seed=2, steps=60))
+    await_progress(long, 1)
+    monkeypatch.setattr(pipeline, stage, held)
+    slow = engine.submit(spec_of("sd"), make_request(seed=1, steps=2))
+    assert is_held.wait(30)
+    await_progress(long, long.progress.step + 5)
+    assert not slow.future.done()
+    may_go_on.set()
+    slow.future.result(30)
+    long.future.result(30)
 
 
 def test_an_image_past_its_deadline_leaves_and_says_how_far_it_was(

@@ -29,6 +29,17 @@ def test_a_lone_picture_equals_that_of_diffusers(
     assert difference(picture, reference(model, request)) <= 1
 
 
+@pytest.mark.parametrize("scheduler", ["Euler a", "LCM", "Euler"])
+def test_a_few_steps_suffice_for_distilled_models(
+    scheduler, engine, spec_of, reference, make_request, difference
+):
+    """In the manner of Turbo: one or two steps, no guidance."""
+    for steps in (1, 2):
+        request = make_request(scheduler=scheduler, guidance_scale=0.0, steps=steps)
+        picture = engine.submit(spec_of("sdxl"), request).future.result(60)
+        assert difference(picture, reference("sdxl", request)) <= 1
+
+
 @pytest.mark.parametrize("model", ["sd-zero-snr", "sdxl"])
 def test_guidance_rescale_equals_that_of_diffusers(
     model, pipeline_of, spec_of, reference, make_request, difference, monkeypatch
