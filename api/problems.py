@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from jobs.errors import JobNotFoundError, StoreUnavailableError
+from jobs.errors import IdempotencyError, JobNotFoundError, StoreUnavailableError
 
 log = logging.getLogger("darkroom.api")
 
@@ -60,6 +60,11 @@ KINDS: dict[str, Kind] = {
         status=HTTPStatus.METHOD_NOT_ALLOWED,
         title="The address does not take this method",
         remedy="Use a method of the `Allow` header.",
+    ),
+    "idempotency-key-reused": Kind(
+        status=HTTPStatus.UNPROCESSABLE_ENTITY,
+        title="The idempotency key was used for another request",
+        remedy="Use a new key for a new request, and the same body with the same key.",
     ),
     "unavailable": Kind(
         status=HTTPStatus.SERVICE_UNAVAILABLE,
@@ -155,6 +160,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(JobNotFoundError)
     async def _no_job(_: Request, error: JobNotFoundError) -> JSONResponse:
         return Problem("job-not-found", str(error)).response()
+
+    @app.exception_handler(IdempotencyError)
+    async def _key_reused(_: Request, error: IdempotencyError) -> JSONResponse:
+        return Problem("idempotency-key-reused", str(error)).response()
 
     @app.exception_handler(StoreUnavailableError)
     async def _unavailable(_: Request, error: StoreUnavailableError) -> JSONResponse:

@@ -1,5 +1,6 @@
 """The connection to Redis, made in one way by every process."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,4 +35,7 @@ def redis_errors() -> Iterator[None]:
     try:
         yield
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        # Closing a connection can fail while its task is cancelled: that must not undo it.
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError from error
         raise StoreUnavailableError(f"Redis does not answer ({type(error).__name__})") from error

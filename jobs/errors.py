@@ -31,5 +31,13 @@ class LeaseLostError(JobError):
         self.job_id = job_id
 
 
+class IdempotencyError(JobError):
+    """The idempotency key was used before, for something else."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the idempotency key {key!r} was used for another request")
+        self.key = key
+
+
 class StoreUnavailableError(JobError):
     """Redis or the picture store does not answer; the caller may try again."""

@@ -18,6 +18,21 @@ def queue(model: str) -> str:
     return f"darkroom:queue:{model}"
 
 
+def started(model: str) -> str:
+    """A set of job ids that a worker has claimed and that have not finished."""
+    return f"darkroom:started:{model}"
+
+
+def idempotency(key: str) -> str:
+    """A hash: the job that was submitted under an idempotency key, and what was asked."""
+    return f"darkroom:idempotency:{key}"
+
+
+def bell(model: str) -> str:
+    """A channel: a job of the model was put in line."""
+    return f"darkroom:bell:{model}"
+
+
 def workers(model: str) -> str:
     """A sorted set of worker ids that serve a model, by the time they were last seen."""
     return f"darkroom:workers:{model}"
@@ -36,3 +51,16 @@ def in_progress(job_id: str) -> str:
 def tries(job_id: str) -> str:
     """arq's own count of starts, which we do not use."""
     return f"{retry_key_prefix}{job_id}"
+
+
+def of_job(job_id: str, model: str) -> list[str]:
+    """The keys that every script on a job gets, in the order that the scripts name them."""
+    return [
+        job(job_id),
+        queue(model),
+        definition(job_id),
+        in_progress(job_id),
+        tries(job_id),
+        started(model),
+        bell(model),
+    ]

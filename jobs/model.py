@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 #: JSON numbers are exact up to here in every client (RFC 8259, section 6).
 MAX_SEED = 2**53 - 1
+#: Pictures of one job.
+MAX_IMAGES = 16
 #: A job's id: a version 7 UUID in hex, so that ids sort by the time they were made (RFC 9562).
 JOB_ID_PATTERN = "^[0-9a-f]{32}$"
 
@@ -117,7 +119,7 @@ class JobRequest(BaseModel):
     scheduler: str | None = Field(
         None, max_length=64, description="A scheduler of the model; its own by default."
     )
-    images: int = Field(1, ge=1, le=16, description="How many pictures.")
+    images: int = Field(1, ge=1, le=MAX_IMAGES, description="How many pictures.")
     seed: int | None = Field(
         None,
         ge=0,

@@ -53,8 +53,8 @@ class Settings(BaseSettings):
     """How many rows one forward pass has, at most; an image with guidance takes two."""
     worker_jobs: int = Field(32, ge=1, le=1_024)
     """How many jobs a worker holds at once for each model; the more, the fuller its batches."""
-    poll_delay_s: float = Field(0.1, gt=0, le=10)
-    """How often an idle worker looks for a new job."""
+    poll_delay_s: float = Field(1.0, gt=0, le=10)
+    """How often an idle worker looks for jobs whose bell it missed or whose holder died."""
     lease_s: float = Field(10.0, ge=1, le=600)
     """How long a job stays with a worker that has gone silent before another may take it."""
     max_attempts: int = Field(3, ge=1, le=100)

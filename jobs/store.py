@@ -13,7 +13,7 @@ from redis.commands.core import AsyncScript
 
 from jobs import keys, queue
 from jobs.connection import redis_errors
-from jobs.errors import JobNotFoundError, LeaseLostError, TransitionError
+from jobs.errors import IdempotencyError, JobNotFoundError, LeaseLostError, TransitionError
 from jobs.lease import Lease
 from jobs.model import (
     AdmittedRequest,
@@ -52,13 +52,22 @@ class JobStore:
         self._submit = self._script("submit")
         self._claim = self._script("claim")
         self._report = self._script("report")
+        self._sweep = self._script("sweep")
         self._transition = self._script("transition")
 
     def _script(self, name: str) -> AsyncScript:
         return self.redis.register_script((files("jobs") / "lua" / f"{name}.lua").read_text())
 
-    async def submit(self, request: AdmittedRequest) -> Job:
-        """Record a job and put it in line, in one step."""
+    async def submit(
+        self, request: AdmittedRequest, *, idempotency_key: str = "", fingerprint: str = ""
+    ) -> Job:
+        """Record a job and put it in line, in one step.
+
+        Submitting again under the same idempotency key answers with the job that is there.
+
+        Raises:
+            IdempotencyError: the key was used for a request with another fingerprint.
+        """
         job_id = new_job_id()
         fields: Fields = {
             "v": RECORD_VERSION,
@@ -67,17 +76,21 @@ class JobStore:
             "attempt": 0,
             "step": 0,
         }
+        further = [keys.idempotency(idempotency_key)] if idempotency_key else []
         with redis_errors():
-            flat = await self._submit(
-                keys=[
-                    keys.job(job_id),
-                    keys.queue(request.model),
-                    keys.definition(job_id),
-                    keys.PLACES,
+            outcome, *found = await self._submit(
+                keys=[*keys.of_job(job_id, request.model), keys.PLACES, *further],
+                args=[
+                    job_id,
+                    queue.definition(job_id),
+                    fingerprint,
+                    self._retention_ms,
+                    *_flat(fields),
                 ],
-                args=[job_id, queue.definition(job_id), *_flat(fields)],
             )
-        return await self._with_place(job_from_record(job_id, _record(flat)), _record(flat))
+        if outcome == b"conflict":
+            raise IdempotencyError(idempotency_key)
+        return await self.get(found[0].decode())
 
     async def get(self, job_id: str) -> Job:
         """
@@ -96,8 +109,7 @@ class JobStore:
         lease = Lease(job_id=job_id, model=model)
         with redis_errors():
             flat = await self._claim(
-                keys=[keys.job(job_id), keys.queue(model), keys.in_progress(job_id)],
-                args=[job_id, lease.token, self._lease_ms],
+                keys=keys.of_job(job_id, model), args=[job_id, lease.token, self._lease_ms]
             )
         return (job_from_record(job_id, _record(flat)), lease) if flat else None
 
@@ -107,14 +119,24 @@ class JobStore:
         Raises:
             LeaseLostError: the job was cancelled or has another holder.
         """
-        job_id = lease.job_id
         with redis_errors():
             held = await self._report(
-                keys=[keys.job(job_id), keys.queue(lease.model), keys.in_progress(job_id)],
-                args=[job_id, lease.token, self._lease_ms, step],
+                keys=keys.of_job(lease.job_id, lease.model),
+                args=[lease.job_id, lease.token, self._lease_ms, step],
             )
         if not held:
-            raise LeaseLostError(job_id)
+            raise LeaseLostError(lease.job_id)
+
+    async def sweep(self, model: str) -> int:
+        """Put back what a model's queue has lost of its started jobs; says how many."""
+        with redis_errors():
+            started = await cast(Awaitable[set[bytes]], self.redis.smembers(keys.started(model)))
+            put_back = 0
+            for job_id in (member.decode() for member in started):
+                put_back += await self._sweep(
+                    keys=keys.of_job(job_id, model), args=[job_id, queue.definition(job_id)]
+                )
+        return put_back
 
     async def succeed(self, lease: Lease, images: Iterable[Image], step: int) -> None:
         """Every picture is stored. Raises as `_move` does."""
@@ -158,13 +180,7 @@ class JobStore:
         """
         with redis_errors():
             answer = await self._transition(
-                keys=[
-                    keys.job(job_id),
-                    keys.queue(model),
-                    keys.definition(job_id),
-                    keys.in_progress(job_id),
-                    keys.tries(job_id),
-                ],
+                keys=keys.of_job(job_id, model),
                 args=[
                     job_id,
                     wanted,

@@ -1,8 +1,10 @@
 """Submit a job, look at it, stop it."""
 
+import hashlib
 import re
+from typing import Annotated
 
-from fastapi import APIRouter, Response, status
+from fastapi import APIRouter, Header, Response, status
 
 from api import problems
 from api.admission import admit
@@ -23,9 +25,26 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
         **problems.responses("malformed-json", "body-too-large", "invalid-request", "unavailable"),
     },
 )
-async def submit(request: JobRequest, parts: Deps, response: Response) -> Job:
+async def submit(
+    request: JobRequest,
+    parts: Deps,
+    response: Response,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=255,
+            pattern=r"^[\x21-\x7e]+$",
+            description="Submitting again with the same key and body answers with the same job.",
+        ),
+    ] = None,
+) -> Job:
     """Put a text-to-image job in line. It is never lost once this has answered 202."""
-    job = await parts.jobs.submit(admit(request, parts.catalog))
+    job = await parts.jobs.submit(
+        admit(request, parts.catalog),
+        idempotency_key=idempotency_key or "",
+        fingerprint=hashlib.sha256(request.model_dump_json().encode()).hexdigest(),
+    )
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job
 

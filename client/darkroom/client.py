@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
+from uuid import uuid4
 
 import httpx
 
@@ -11,6 +12,8 @@ from darkroom.errors import JobFailedError, RefusedError, UnreachableError
 from darkroom.model import Fault, Image, Job, Model
 
 DEFAULT_URL = "http://127.0.0.1:8420"
+#: Between the tries of a submit. Its idempotency key makes trying again harmless.
+SUBMIT_PAUSES_S = (0.2, 1.0)
 
 
 class Darkroom:
@@ -37,12 +40,21 @@ class Darkroom:
         return [Model.read(model) for model in self._call("GET", "/v1/models")["models"]]
 
     def submit(self, prompt: str, **options: Any) -> Job:
-        """Put a job in line. `options` are the fields of the service's `JobRequest`.
+        """Put a job in line, once, however often the connection breaks on the way.
+
+        `options` are the fields of the service's `JobRequest`.
 
         Raises:
             RefusedError: a field breaks a limit.
         """
-        return Job.read(self._call("POST", "/v1/jobs", {"prompt": prompt, **options}))
+        key = {"Idempotency-Key": uuid4().hex}
+        body = {"prompt": prompt, **options}
+        for pause_s in SUBMIT_PAUSES_S:
+            try:
+                return Job.read(self._call("POST", "/v1/jobs", body, key))
+            except UnreachableError:
+                time.sleep(pause_s)
+        return Job.read(self._call("POST", "/v1/jobs", body, key))
 
     def get(self, job_id: str) -> Job:
         """
@@ -112,9 +124,15 @@ class Darkroom:
         path.write_bytes(response.content)
         return path
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
         try:
-            response = self._http.request(method, path, json=body)
+            response = self._http.request(method, path, json=body, headers=headers)
         except httpx.HTTPError as error:
             detail = f"nothing answers at {self.url} ({_name(error)})"
             raise UnreachableError(detail) from error

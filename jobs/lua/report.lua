@@ -1,15 +1,18 @@
 -- A holder is alive and at some step: renew its lease and note the progress.
--- KEYS: record, queue, arq's in-progress mark
+-- KEYS: those of the job
 -- ARGV: job id, lease token, lease in ms, step
 -- Returns 1, or 0 when the caller no longer holds the job.
-local held = redis.call('HMGET', KEYS[1], 'status', 'lease')
-if held[1] ~= 'running' or held[2] ~= ARGV[2] then
+local record, queue, _, in_progress = unpack(KEYS)
+local job_id, token, lease_ms, step = unpack(ARGV)
+
+local held = redis.call('HMGET', record, 'status', 'lease')
+if held[1] ~= 'running' or held[2] ~= token then
     return 0
 end
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 
-redis.call('HSET', KEYS[1], 'step', ARGV[4])
-redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3])
-redis.call('ZADD', KEYS[2], now_ms + ARGV[3], ARGV[1])
+redis.call('HSET', record, 'step', step)
+redis.call('SET', in_progress, token, 'PX', lease_ms)
+redis.call('ZADD', queue, now_ms + lease_ms, job_id)
 return 1

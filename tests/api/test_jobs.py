@@ -93,6 +93,24 @@ def test_an_unknown_job_is_not_found(client: TestClient, job_id: str) -> None:
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+def test_the_same_idempotency_key_and_body_answer_with_the_same_job(client: TestClient) -> None:
+    key = {"Idempotency-Key": "order-66"}
+    first, again = [client.post("/v1/jobs", json={"prompt": PROMPT}, headers=key) for _ in range(2)]
+    other = client.post("/v1/jobs", json={"prompt": "a green star"}, headers=key)
+    assert first.json() == again.json()
+    assert again.status_code == 202
+    assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency-key-reused")
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "with space", "caf\u00e9"])
+def test_an_idempotency_key_has_limits(client: TestClient, key: str) -> None:
+    answer = client.post(
+        "/v1/jobs", json={"prompt": PROMPT}, headers={"Idempotency-Key": key.encode("latin-1")}
+    )
+    (fault,) = answer.json()["errors"]
+    assert (answer.status_code, fault["field"]) == (422, "idempotency-key")
+
+
 REFUSALS: list[tuple[dict[str, object], str, object]] = [
     ({"prompt": ""}, "prompt", 1),
     ({"prompt": "x" * 10_000}, "prompt", 2_000),

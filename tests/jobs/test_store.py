@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from jobs import keys
 from jobs.connection import connect
 from jobs.errors import (
+    IdempotencyError,
     JobError,
     JobNotFoundError,
     LeaseLostError,
@@ -186,6 +187,51 @@ async def test_a_finished_job_cannot_be_cancelled(
 async def test_an_unknown_job_is_not_found(store: JobStore) -> None:
     with pytest.raises(JobNotFoundError):
         await store.get(new_job_id())
+
+
+async def test_concurrent_duplicates_make_one_job(
+    store: JobStore, redis: ArqRedis, request_: AdmittedRequest
+) -> None:
+    submits = [
+        store.submit(request_, idempotency_key="once", fingerprint="same") for _ in range(20)
+    ]
+    jobs = await asyncio.gather(*submits)
+    assert len({job.id for job in jobs}) == 1
+    assert len(await queued_ids(redis)) == 1
+
+
+async def test_a_reused_idempotency_key_changes_nothing(
+    store: JobStore, redis: ArqRedis, request_: AdmittedRequest
+) -> None:
+    await store.submit(request_, idempotency_key="once", fingerprint="one")
+    before = await redis.dbsize()
+    with pytest.raises(IdempotencyError):
+        await store.submit(request_, idempotency_key="once", fingerprint="another")
+    assert await redis.dbsize() == before
+
+
+async def test_the_sweep_puts_back_what_arq_s_unfenced_finish_removed(
+    store: JobStore, redis: ArqRedis, request_: AdmittedRequest
+) -> None:
+    job = await store.submit(request_)
+    await store.claim(job.id, MODEL)
+    # What arq does at the end of a holder that was paused past its lease.
+    await redis.zrem(keys.queue(MODEL), job.id)
+    await redis.delete(keys.definition(job.id), keys.in_progress(job.id))
+    assert await store.sweep(MODEL) == 1
+    assert await queued_ids(redis) == [job.id]
+    assert await redis.get(keys.definition(job.id)) is not None
+    assert await store.sweep(MODEL) == 0, "what is in line is left alone"
+
+
+async def test_the_sweep_leaves_finished_jobs_alone(
+    store: JobStore, redis: ArqRedis, request_: AdmittedRequest
+) -> None:
+    job = await store.submit(request_)
+    await store.succeed(await claimed(store, job.id), [IMAGE], 20)
+    await redis.sadd(keys.started(MODEL), job.id)
+    assert await store.sweep(MODEL) == 0
+    assert await queued_ids(redis) == []
 
 
 async def test_a_redis_that_does_not_answer_is_one_known_error(request_: AdmittedRequest) -> None:

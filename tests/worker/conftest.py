@@ -8,6 +8,7 @@ import pytest
 import torch
 from arq.connections import ArqRedis
 
+from jobs.bell import Bell
 from jobs.model import Job
 from jobs.settings import Settings
 from jobs.storage import PictureStore
@@ -15,7 +16,7 @@ from jobs.store import JobStore
 from pipelines.catalog import Catalog
 from pipelines.engine import Engine
 from worker.develop import Developer
-from worker.main import arq_worker
+from worker.taker import Taker
 
 Working = Callable[..., AbstractAsyncContextManager[Developer]]
 
@@ -41,15 +42,18 @@ def developer(
 
 @pytest.fixture
 def working(settings: Settings, redis: ArqRedis, developer: Developer) -> Working:
-    """Run a real arq worker on a model's queue for as long as a block lasts."""
+    """Take a model's jobs, by arq, for as long as a block lasts."""
 
     @asynccontextmanager
     async def run(model: str = "shapes-sd", by: Developer = developer) -> AsyncIterator[Developer]:
-        worker = arq_worker(settings, redis, by, model)
-        polling = asyncio.create_task(worker.async_run())
+        bell = Bell(redis, [model])
+        taker = Taker(settings, redis, bell, model, by.develop)
+        working = [asyncio.create_task(work) for work in (bell.listen(), taker.take())]
         yield by
-        polling.cancel()
-        await asyncio.gather(polling, *worker.tasks.values(), return_exceptions=True)
+        await taker.drain(0)
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
 
     return run
 

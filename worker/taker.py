@@ -1,0 +1,109 @@
+"""arq's worker on one model's queue, with what arq lacks at its edges."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from arq.connections import ArqRedis
+from arq.worker import Worker, func
+
+from jobs import keys, queue
+from jobs.bell import Bell
+from jobs.connection import redis_errors
+from jobs.errors import StoreUnavailableError
+from jobs.settings import Settings
+
+log = logging.getLogger("darkroom.worker")
+
+#: arq must never be the one to end a job: our own deadline comes first and says why.
+ARQ_GRACE_S = 300.0
+#: arq's count of tries is not fenced; ours is, in the record.
+ARQ_NO_LIMIT = 1_000_000
+#: Between two tries to reach Redis.
+RETRY_S = 1.0
+
+
+class Taker(Worker):
+    """Takes a model's jobs from its queue as soon as they are there, through Redis's absences."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        redis: ArqRedis,
+        bell: Bell,
+        model: str,
+        develop: Callable[[str, str], Awaitable[None]],
+    ) -> None:
+        """`develop` takes a job's id and model through to its end."""
+
+        async def task(ctx: dict[Any, Any], job_id: str) -> None:
+            await develop(job_id, model)
+
+        super().__init__(
+            functions=[func(task, name=queue.FUNCTION)],
+            queue_name=keys.queue(model),
+            redis_pool=redis,
+            handle_signals=False,
+            max_jobs=settings.worker_jobs,
+            job_timeout=settings.job_timeout_s + ARQ_GRACE_S,
+            keep_result=0,
+            max_tries=ARQ_NO_LIMIT,
+            job_serializer=queue.serialize,
+            job_deserializer=queue.deserialize,
+            log_results=False,
+        )
+        # A kill before the first renewal must not wait out the longest job.
+        self.in_progress_timeout_s = settings.lease_s
+        self.poll_delay_s = settings.poll_delay_s
+        self._bell, self._model = bell, model
+
+    async def take(self) -> None:
+        """Take jobs for ever; those under way go on while Redis is away."""
+        while True:
+            try:
+                with redis_errors():
+                    await self._poll_iteration()
+            except StoreUnavailableError as error:
+                log.warning("%s; trying again", error)
+                await self._recount()
+                await asyncio.sleep(RETRY_S)
+            except Exception:
+                # arq raises here what its own bookkeeping of one job met: not the others' fault.
+                log.exception("taking jobs of %s failed", self._model)
+                await self._recount()
+                await asyncio.sleep(RETRY_S)
+            await self._bell.wait(self._model, self.poll_delay_s)
+            # A job that has just ended gives its slot back in this turn of the loop.
+            await asyncio.sleep(0)
+
+    async def run_job(self, job_id: str, score: int) -> None:
+        try:
+            await super().run_job(job_id, score)
+        finally:
+            self._bell.ring(self._model)
+
+    async def drain(self, grace_s: float) -> None:
+        """Take nothing new, let what runs go on for a while, then hand the rest back."""
+        self.allow_pick_jobs = False
+        running = self._running()
+        if not running:
+            return
+        log.info("stopping: up to %.0f s for %d running jobs", grace_s, len(running))
+        _, unfinished = await asyncio.wait(running, timeout=grace_s)
+        for task in unfinished:
+            task.cancel()
+        await asyncio.gather(*unfinished, return_exceptions=True)
+
+    def _running(self) -> list["asyncio.Task[Any]"]:
+        return [task for task in self.tasks.values() if not task.done()]
+
+    async def _recount(self) -> None:
+        """Give back the slots that arq took for jobs which a lost connection kept it from starting.
+
+        Without this each loss costs slots for good, until the worker takes nothing any more.
+        """
+        self.job_counter = len(self._running())
+        self.sem = asyncio.BoundedSemaphore(self.max_jobs + 1)
+        for _ in range(self.job_counter):
+            await self.sem.acquire()
