@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 SAVE_EVERY_S = 60.0
 LOG_EVERY_STEPS = 50
-#: A batch is halved between two threads, each computing alone. On small models this beats
-#: sharing every operation between two cores, by half again when other programs want the cores.
-WORKERS = 2
+#: On a CPU a batch is halved between two threads, each computing alone. On small models this
+#: beats sharing every operation between two cores, by half when other programs want the cores.
+CPU_WORKERS = 2
 
 
 class Stateful(Protocol):
@@ -38,6 +38,8 @@ class Course:
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=schedule.peak_rate, betas=(0.9, 0.98), weight_decay=0.01
         )
+        self.device = next(model.parameters()).device
+        self.workers = CPU_WORKERS if self.device.type == "cpu" else 1
         self.parts: dict[str, Stateful] = {"model": model, "optimizer": self.optimizer}
         self.step = 0
         self.seconds = 0.0
@@ -54,7 +56,7 @@ class Course:
         """Goes on from the checkpoint at `path`, if there is one."""
         if not self.path.exists():
             return
-        kept = torch.load(self.path, weights_only=True)
+        kept = torch.load(self.path, map_location=self.device, weights_only=True)
         for name, part in self.parts.items():
             part.load_state_dict(kept[name])
         self.step, self.seconds = kept["step"], kept["seconds"]
@@ -84,7 +86,7 @@ class Course:
         self.model.train()
         sums: list[float] = []
         started = saved = time.monotonic()
-        with ThreadPoolExecutor(WORKERS, initializer=_one_thread) as pool:
+        with ThreadPoolExecutor(self.workers, initializer=_one_thread) as pool:
             while not self.finished:
                 sums.append(self._descend(batch_at(self.step), loss_of, pool))
                 self.step += 1
@@ -110,7 +112,8 @@ class Course:
             loss = loss_of(*part)
             return float(loss.detach()), torch.autograd.grad(loss, weights)
 
-        slopes = list(pool.map(slope, *(tensor.chunk(WORKERS) for tensor in batch)))
+        parts = [tensor.to(self.device).chunk(self.workers) for tensor in batch]
+        slopes = list(pool.map(slope, *parts))
         for weight, *gradients in zip(weights, *(slope for _, slope in slopes), strict=True):
             weight.grad = torch.stack(gradients).mean(0)
         for group in self.optimizer.param_groups:

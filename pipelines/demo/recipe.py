@@ -31,11 +31,13 @@ class Recipe:
     """The shipped model is `Recipe()`; a larger one is the same class with other numbers."""
 
     seed: int = 0
+    #: Where to train, as torch names it. Chance is always drawn on the CPU.
+    device: str = "cpu"
 
     #: Width and height of a picture in pixels.
     picture: int = 64
     #: How many scenes the UNet is trained on; the VAE draws from the same stream.
-    scenes: int = 32_000
+    scenes: int = 28_000
     #: The share of scenes with one thing; the others hold two.
     alone_share: float = 0.72
 
@@ -60,11 +62,16 @@ class Recipe:
     #: The VAE first learns from cut-outs this wide, several times cheaper than whole pictures...
     vae_cutout: int = 32
     #: ...for this share of its steps.
-    vae_cutout_share: float = 0.55
+    vae_cutout_share: float = 0.32
     vae: Schedule = field(
         default_factory=lambda: Schedule(
-            steps=2000, batch=16, peak_rate=1.5e-3, warmup=50, hold=0.55
+            steps=3400, batch=16, peak_rate=1.5e-3, warmup=50, hold=0.7
         )
+    )
+
+    #: The decoder goes on alone once the latents are fixed.
+    decoder: Schedule = field(
+        default_factory=lambda: Schedule(steps=1200, batch=16, peak_rate=1e-3, warmup=50, hold=0.4)
     )
 
     unet_channels: tuple[int, ...] = (64, 128)
@@ -78,7 +85,7 @@ class Recipe:
     noise_bias: float = 0.75
     unet_average: float = 0.999
     unet: Schedule = field(
-        default_factory=lambda: Schedule(steps=7000, batch=64, peak_rate=1e-3, warmup=200)
+        default_factory=lambda: Schedule(steps=4600, batch=64, peak_rate=1e-3, warmup=200)
     )
 
     #: How the saved pipeline is meant to be run.

@@ -30,6 +30,7 @@ PROMPTS = 200
 _TITLES = {
     "text": "Text encoder: cross-entropy of naming the scene",
     "vae": "VAE: absolute and squared error and KL",
+    "decoder": "Decoder alone: absolute and squared error",
     "unet": "UNet: squared error of the velocity",
 }
 _SINGLE = {

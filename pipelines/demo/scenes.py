@@ -34,9 +34,9 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 
 #: Radius as a share of the picture's width, from the least to the most, for a thing alone.
 SIZES: dict[str, tuple[float, float]] = {
-    "small": (0.15, 0.18),
-    "medium": (0.22, 0.26),
-    "large": (0.31, 0.36),
+    "small": (0.16, 0.19),
+    "medium": (0.23, 0.27),
+    "large": (0.30, 0.34),
 }
 
 #: Where a thing alone can stand: steps from the centre, right and down.
@@ -53,11 +53,11 @@ PLACES: dict[str, tuple[int, int]] = {
 }
 
 #: Two things share a picture at this share of the size they would have alone.
-PAIR_SCALE = 0.62
+PAIR_SCALE = 0.68
 
 _MARGIN = 0.04
 _PLACE_STEP = 0.26
-_PAIR_STEP = 0.24
+_PAIR_STEP = 0.25
 _JITTER = 0.03
 _SUPERSAMPLING = 4
 
@@ -201,7 +201,7 @@ def cover(thing: Thing, size: int) -> NDArray[np.float32]:
     else:
         pen.polygon([(x + px * radius, y + py * radius) for px, py in OUTLINES[thing.shape]], 255)
     small = mask.resize((size, size), Image.Resampling.BOX)
-    return np.asarray(small, np.float32) / 255
+    return np.asarray(small, np.float32) / np.float32(255)
 
 
 def _star() -> Points:
@@ -211,12 +211,14 @@ def _star() -> Points:
     ]
 
 
-def _cross(arm: float = 0.32) -> Points:
-    corner = [(arm, -1.0), (arm, -arm), (1.0, -arm)]
-    turned = [corner, *[[]] * 3]
-    for i in range(1, 4):
-        turned[i] = [(-y, x) for x, y in turned[i - 1]]
-    return [point for quarter in turned for point in quarter]
+def _cross() -> Points:
+    arm = 0.32
+    quarter = [(arm, -1.0), (arm, -arm), (1.0, -arm)]
+    points: Points = []
+    for _ in range(4):
+        points += quarter
+        quarter = [(-y, x) for x, y in quarter]
+    return points
 
 
 #: Corners of the straight-edged shapes around (0, 0), in radii.

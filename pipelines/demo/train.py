@@ -35,9 +35,12 @@ from pipelines.demo.scenes import training_scene
 from pipelines.demo.tokenizer import learn_tokenizer
 from pipelines.demo.train_text import train_text
 from pipelines.demo.train_unet import build_scheduler, train_unet
-from pipelines.demo.train_vae import encode_scenes, train_vae
+from pipelines.demo.train_vae import encode_scenes, sharpen, train_vae
 
 log = logging.getLogger(__name__)
+
+#: The weights that come with the repository.
+SHIPPED = Path(__file__).with_name("shapes-sd")
 
 _TOKENIZER_CAPTIONS = 5000
 _PAINTING_BATCH = 50
@@ -51,6 +54,7 @@ def train(recipe: Recipe, work: Path) -> tuple[StableDiffusionPipeline, list[Cou
     tokenizer = train_tokenizer(recipe)
     encoder, reading = train_text(recipe, tokenizer, work)
     vae, seeing = train_vae(recipe, work)
+    sharpening = sharpen(vae, recipe, work)
     latents = cached_latents(vae, recipe, work / "latents.pt")
 
     def on_the_way(unet: UNet2DConditionModel) -> dict[str, float]:
@@ -63,7 +67,7 @@ def train(recipe: Recipe, work: Path) -> tuple[StableDiffusionPipeline, list[Cou
         }
 
     unet, painting = train_unet(recipe, tokenizer, encoder, latents, work, on_the_way)
-    return assemble(tokenizer, encoder, vae, unet), [reading, seeing, painting]
+    return assemble(tokenizer, encoder, vae, unet), [reading, seeing, sharpening, painting]
 
 
 def train_tokenizer(recipe: Recipe) -> CLIPTokenizer:
@@ -143,7 +147,7 @@ def load(folder: Path) -> StableDiffusionPipeline:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--work", type=Path, default=Path("var/train-demo"))
-    arguments.add_argument("--out", type=Path, default=Path(__file__).with_name("shapes-sd"))
+    arguments.add_argument("--out", type=Path, default=SHIPPED)
     arguments.add_argument("--docs", type=Path, default=Path("docs"))
     arguments.add_argument("--unet-steps", type=int, help="end the last stage sooner or later")
     chosen = arguments.parse_args()

@@ -66,7 +66,7 @@ def train_text(
     recipe: Recipe, tokenizer: CLIPTokenizer, folder: Path
 ) -> tuple[CLIPTextModel, Course]:
     """The text encoder, trained on from `folder`; a mark at the end says how well it reads."""
-    speller = Speller(build_text_encoder(recipe, tokenizer))
+    speller = Speller(build_text_encoder(recipe, tokenizer)).to(recipe.device)
     course = Course(folder / "text.pt", speller, recipe.text)
     course.restore()
     end = tokenizer.eos_token_id
@@ -98,8 +98,8 @@ def reading(speller: Speller, recipe: Recipe, tokenizer: CLIPTokenizer, batches:
     right = total = 0
     for step in range(recipe.text.steps, recipe.text.steps + batches):
         captions, texts = _batch(recipe, step)
-        scores = speller(tokens_of(tokenizer, texts))
-        named = torch.stack([answer[:, :, -1].argmax(1) for answer in scores], dim=1)
+        scores = speller(tokens_of(tokenizer, texts).to(recipe.device))
+        named = torch.stack([answer[:, :, -1].argmax(1) for answer in scores], dim=1).cpu()
         right += int((named == _answers(captions)).all(1).sum())
         total += len(texts)
     return right / total

@@ -38,7 +38,7 @@ def build_unet(recipe: Recipe) -> UNet2DConditionModel:
         attention_head_dim=recipe.unet_heads,
         norm_num_groups=recipe.unet_groups,
     )
-    return unet.to(memory_format=torch.channels_last)
+    return unet.to(recipe.device, memory_format=torch.channels_last)
 
 
 def build_scheduler() -> DDIMScheduler:
@@ -92,7 +92,7 @@ def train_unet(
         target = scheduler.get_velocity(clean, noise, times)
         with torch.no_grad():
             words = encoder(tokens).last_hidden_state
-        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        with torch.autocast(clean.device.type, torch.bfloat16, cache_enabled=False):
             noisy = noisy.contiguous(memory_format=torch.channels_last)
             velocity = unet(noisy, times, words).sample
         return nn.functional.mse_loss(velocity.float(), target)

@@ -42,7 +42,7 @@ def build_vae(recipe: Recipe) -> AutoencoderKL:
     # The encoder starts out sure of its latents (deviation exp(-3)), or their noise would hide
     # the little that they say at first.
     nn.init.constant_(vae.quant_conv.bias[recipe.latent_channels :], -6.0)
-    return vae.to(memory_format=torch.channels_last)
+    return vae.to(recipe.device, memory_format=torch.channels_last)
 
 
 def train_vae(recipe: Recipe, folder: Path) -> tuple[AutoencoderKL, Course]:
@@ -53,26 +53,63 @@ def train_vae(recipe: Recipe, folder: Path) -> tuple[AutoencoderKL, Course]:
 
     def batch_at(step: int) -> tuple[Tensor, Tensor]:
         chance = generator(recipe.seed, step)
-        first = step * recipe.vae.batch
-        real = pictures(recipe, range(first, first + recipe.vae.batch))
+        real = _next_pictures(recipe, step, recipe.vae.batch)
         if step < recipe.vae_cutout_share * recipe.vae.steps:
             real = cutout(real, recipe.vae_cutout, chance)
-        side = real.shape[-1] // 2 ** (len(recipe.vae_channels) - 1)
-        return real, torch.randn(len(real), recipe.latent_channels, side, side, generator=chance)
+        return real, _latent_noise(recipe, real, chance)
 
     def loss_of(real: Tensor, noise: Tensor) -> Tensor:
         real = real.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        with torch.autocast(real.device.type, torch.bfloat16, cache_enabled=False):
             posterior = vae.encode(real).latent_dist
             drawn = vae.decode(posterior.mean + posterior.std * noise).sample
-        error = drawn.float() - real
         kl = 0.5 * (posterior.mean.float().square() + posterior.var - 1 - posterior.logvar).mean()
-        return error.abs().mean() + error.square().mean() + recipe.kl_weight * kl
+        return _difference(drawn, real) + recipe.kl_weight * kl
 
     course.run(batch_at, loss_of)
     vae.eval()
     normalise_latents(vae, pictures(recipe, range(min(_MEASURED_SCENES, recipe.scenes))))
     return vae, course
+
+
+def sharpen(vae: AutoencoderKL, recipe: Recipe, folder: Path) -> Course:
+    """Trains the decoder on, with the encoder and so the latents as they are.
+
+    The UNet can therefore be trained before, after or beside it.
+    """
+    half = nn.ModuleList([vae.post_quant_conv, vae.decoder])
+    course = Course(folder / "decoder.pt", half, recipe.decoder)
+    course.restore()
+
+    def batch_at(step: int) -> tuple[Tensor, Tensor]:
+        real = _next_pictures(recipe, recipe.vae.steps + step, recipe.decoder.batch)
+        return real, _latent_noise(recipe, real, generator(recipe.seed + 1, step))
+
+    def loss_of(real: Tensor, noise: Tensor) -> Tensor:
+        real = real.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(real.device.type, torch.bfloat16, cache_enabled=False):
+            with torch.no_grad():
+                posterior = vae.encode(real).latent_dist
+                latents = posterior.mean + posterior.std * noise
+            drawn = vae.decode(latents).sample
+        return _difference(drawn, real)
+
+    course.run(batch_at, loss_of)
+    return course
+
+
+def _next_pictures(recipe: Recipe, step: int, batch: int) -> Tensor:
+    return pictures(recipe, range(step * batch, (step + 1) * batch))
+
+
+def _latent_noise(recipe: Recipe, real: Tensor, chance: torch.Generator) -> Tensor:
+    side = real.shape[-1] // 2 ** (len(recipe.vae_channels) - 1)
+    return torch.randn(len(real), recipe.latent_channels, side, side, generator=chance)
+
+
+def _difference(drawn: Tensor, real: Tensor) -> Tensor:
+    error = drawn.float() - real
+    return error.abs().mean() + error.square().mean()
 
 
 def cutout(whole: Tensor, width: int, chance: torch.Generator) -> Tensor:
@@ -104,7 +141,8 @@ def normalise_latents(vae: AutoencoderKL, seen: Tensor) -> None:
 def encode(vae: AutoencoderKL, seen: Tensor) -> Tensor:
     """The most likely latents of pictures, `(n, channels, size/8, size/8)`."""
     batches = (
-        part.contiguous(memory_format=torch.channels_last) for part in seen.split(_ENCODING_BATCH)
+        part.to(vae.device, memory_format=torch.channels_last)
+        for part in seen.split(_ENCODING_BATCH)
     )
     return torch.cat([vae.encode(batch).latent_dist.mode().contiguous() for batch in batches])
 
@@ -115,4 +153,4 @@ def encode_scenes(vae: AutoencoderKL, recipe: Recipe) -> Tensor:
         encode(vae, pictures(recipe, range(first, min(first + 512, recipe.scenes))))
         for first in range(0, recipe.scenes, 512)
     )
-    return torch.cat(list(parts))
+    return torch.cat([part.cpu() for part in parts])

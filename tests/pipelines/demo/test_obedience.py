@@ -17,13 +17,12 @@ from pipelines.demo.obedience import (
 )
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.scenes import held_out
-from pipelines.demo.train import load, painter
-from tests.pipelines.demo.test_shapes_sd import FOLDER
+from pipelines.demo.train import SHIPPED, load, painter
 
 
 @pytest.fixture(scope="module")
 def paint() -> Painter:
-    return painter(load(FOLDER), Recipe())
+    return painter(load(SHIPPED), Recipe())
 
 
 def as_asked(prompt: Prompt) -> Verdict:

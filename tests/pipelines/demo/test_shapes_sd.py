@@ -1,32 +1,29 @@
 """The folder that ships: plain diffusers, half precision, small, and nothing that can run code."""
 
-from pathlib import Path
-
 import pytest
 from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
 from transformers import CLIPTokenizer
 
-import pipelines.demo
 from pipelines.demo.obedience import pair_prompts, single_prompts
+from pipelines.demo.train import SHIPPED
 
-FOLDER = Path(pipelines.demo.__file__).parent / "shapes-sd"
 MEGABYTE = 1_000_000
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> CLIPTokenizer:
-    return CLIPTokenizer.from_pretrained(FOLDER / "tokenizer", local_files_only=True)
+    return CLIPTokenizer.from_pretrained(SHIPPED / "tokenizer", local_files_only=True)
 
 
 def test_plain_diffusers_loads_the_folder() -> None:
-    pipeline = StableDiffusionPipeline.from_pretrained(FOLDER, local_files_only=True)
+    pipeline = StableDiffusionPipeline.from_pretrained(SHIPPED, local_files_only=True)
     assert pipeline.unet.config.in_channels == pipeline.vae.config.latent_channels
     assert pipeline.scheduler.config.prediction_type == "v_prediction"
 
 
 def test_the_weights_are_half_precision_and_small() -> None:
-    files = list(FOLDER.rglob("*.safetensors"))
+    files = list(SHIPPED.rglob("*.safetensors"))
     assert len(files) == 3
     assert sum(file.stat().st_size for file in files) <= 12 * MEGABYTE
     for file in files:
@@ -36,7 +33,7 @@ def test_the_weights_are_half_precision_and_small() -> None:
 
 
 def test_nothing_in_the_folder_can_run_code() -> None:
-    kinds = {file.suffix for file in FOLDER.rglob("*") if file.is_file()}
+    kinds = {file.suffix for file in SHIPPED.rglob("*") if file.is_file()}
     assert kinds <= {".safetensors", ".json", ".txt", ".md"}
 
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from pipelines.demo import course, train_unet
 from pipelines.demo.course import Course
 from pipelines.demo.recipe import Recipe, Schedule
-from pipelines.demo.train import load, save, train
-from pipelines.demo.train_vae import build_vae, encode, normalise_latents, pictures, train_vae
+from pipelines.demo.train import load, save, train, train_tokenizer
+from pipelines.demo.train_text import train_text
+from pipelines.demo.train_vae import build_vae, encode, normalise_latents, pictures
 
 
 def few(steps: int) -> Schedule:
@@ -26,6 +27,7 @@ MINIATURE = Recipe(
     text_layers=1,
     text=few(4),
     vae=few(4),
+    decoder=few(4),
     unet=few(4),
     inference_steps=2,
 )
@@ -61,7 +63,7 @@ def kill_at(step: int, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Course, "_descend", killed)
 
 
-@pytest.mark.parametrize(("stage", "step"), [("vae", 0), ("vae", 3), ("unet", 1)])
+@pytest.mark.parametrize(("stage", "step"), [("vae", 0), ("vae", 3), ("decoder", 2), ("unet", 1)])
 def test_a_killed_training_goes_on_to_the_same_weights(
     stage: str, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,7 +73,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(
         with pytest.raises(Killed):
             train(MINIATURE, tmp_path / "killed")
     resumed, courses = train(MINIATURE, tmp_path / "killed")
-    assert [course.step for course in courses] == [4, 4, 4]
+    assert [course.step for course in courses] == [4, 4, 4, 4]
     assert same(weights(whole.text_encoder), weights(resumed.text_encoder))
     if step > 0:  # A stage that had not begun draws its first weights anew.
         assert same(weights(whole.vae), weights(resumed.vae))
@@ -90,14 +92,9 @@ def test_what_is_saved_is_what_was_trained_in_half_precision(tmp_path: Path) -> 
 
 def test_training_lowers_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(course, "LOG_EVERY_STEPS", 5)
-    recipe = Recipe(
-        picture=16,
-        vae_channels=(8, 8),
-        vae_cutout=16,
-        vae=Schedule(steps=100, batch=8, peak_rate=5e-3, warmup=5),
-    )
-    _, learnt = train_vae(recipe, tmp_path)
-    assert learnt.losses[-1][1] < learnt.losses[0][1] / 2
+    recipe = Recipe(text_layers=1, text=Schedule(steps=60, batch=16, peak_rate=5e-3, warmup=5))
+    _, learnt = train_text(recipe, train_tokenizer(recipe), tmp_path)
+    assert learnt.losses[-1][1] < 0.8 * learnt.losses[0][1]
 
 
 def test_normalised_latents_have_no_bias_and_decode_as_before() -> None:
