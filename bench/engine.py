@@ -10,6 +10,7 @@ else the machine does falls on all three. Prints a table, and writes it beside i
 import argparse
 import datetime
 import json
+import os
 import platform
 import random
 import statistics
@@ -196,6 +197,7 @@ def summarize(runs: Sequence[Run]) -> dict[str, float]:
 
 
 def run(rounds: int, count: int, seconds: float) -> dict[str, Any]:
+    load = round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory() as folder:
         parameters = save_benchmark_model(Path(folder))
         pipe = diffusers.StableDiffusionPipeline.from_pretrained(folder)
@@ -226,6 +228,7 @@ def run(rounds: int, count: int, seconds: float) -> dict[str, Any]:
     return {
         "date": datetime.date.today().isoformat(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "load_average_before": load,
         "versions": {"torch": torch.__version__, "diffusers": diffusers.__version__},
         "model_parameters": parameters,
         "requests": count,
@@ -251,7 +254,8 @@ def table(result: dict[str, Any]) -> str:
             f"{result['date']}, {result['machine']}, torch {result['versions']['torch']}, "
             f"diffusers {result['versions']['diffusers']}; {result['requests']} requests arriving "
             f"over {result['arriving_over_s']} s, {result['rounds']} rounds, a UNet of "
-            f"{result['model_parameters'] / 1e6:.1f} M parameters at {SIDE}x{SIDE}.",
+            f"{result['model_parameters'] / 1e6:.1f} M parameters at {SIDE}x{SIDE}; load average "
+            f"before the start {result['load_average_before']}.",
             "",
             "| | images/s | times (a) | p50 s | p99 s | p50 s of 10-step requests | "
             "processor ms an image |",

@@ -132,6 +132,19 @@ def _check_weights(spec: ModelSpec, component: Path) -> None:
         )
 
 
+def _check_libraries(spec: ModelSpec, index: dict[str, Any], diffusers: Any) -> None:
+    """Refuse a component that would be imported from anywhere but the libraries we know."""
+    for name, component in index.items():
+        library = component[0] if isinstance(component, list) and component else None
+        is_known = library in (None, "diffusers", "transformers")
+        if not is_known and not hasattr(diffusers.pipelines, str(library)):
+            raise _error(
+                spec,
+                f"its {name} comes from {library!r}; only components of diffusers and transformers "
+                "are loaded, never code from a model",
+            )
+
+
 def _fetch(spec: ModelSpec) -> Path:
     """The local copy of a Hugging Face id, downloaded when it is not there yet."""
     diffusers = _diffusers()
@@ -151,6 +164,7 @@ def _components(spec: ModelSpec, folder: Path, class_name: str, device: torch.de
     if not hasattr(diffusers, class_name):
         raise _error(spec, f"diffusers has no {class_name}, and code from a model is never run")
     index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    _check_libraries(spec, index, diffusers)
     # A component saved as null is one the model does without; diffusers wants to be told so.
     options: dict[str, Any] = {name: None for name, part in index.items() if part == [None, None]}
     if class_name == "StableDiffusionPipeline":

@@ -77,6 +77,24 @@ def test_a_wrong_source_is_named_with_its_mend(spoil, mend, entry):
     assert mend in str(caught.value)
 
 
+def test_code_in_a_model_is_never_run(entry, tmp_path):
+    folder, proof = Path(entry.source), tmp_path / "was run"
+    (folder / "unet" / "evil.py").write_text(f"open({str(proof)!r}, 'w')\nclass Evil: pass\n")
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | {"unet": ["evil", "Evil"]}))
+    with pytest.raises(ModelLoadError, match="its unet comes from 'evil'"):
+        load_pipeline(entry, CPU)
+    assert not proof.exists()
+
+
+def test_an_id_that_cannot_be_fetched_is_named(spec_of, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    entry = spec_of("sd").model_copy(update={"source": "darkroom/nonesuch"})
+    with pytest.raises(ModelLoadError, match="model 'sd': darkroom/nonesuch cannot be fetched"):
+        load_pipeline(entry, CPU)
+
+
 def test_an_id_on_hugging_face_loads_from_its_local_copy(spec_of, tmp_path, monkeypatch):
     """With no network, an id that was fetched before is found where the Hub's library keeps it."""
     revision = "0" * 40
@@ -86,7 +104,6 @@ def test_an_id_on_hugging_face_loads_from_its_local_copy(spec_of, tmp_path, monk
     shutil.copytree(spec_of("sd").source, home / "snapshots" / revision)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("diffusers.pipelines.pipeline_utils.HF_HUB_OFFLINE", True, raising=False)
     entry = spec_of("sd").model_copy(update={"source": "darkroom/tiny"})
     assert load_pipeline(entry, CPU).size_bytes == load_pipeline(spec_of("sd"), CPU).size_bytes
 
