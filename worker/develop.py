@@ -5,9 +5,13 @@ import logging
 import time
 from dataclasses import dataclass
 
-from arq.worker import RetryJob
-
-from jobs.errors import JobError, LeaseLostError, StoreUnavailableError
+from jobs.errors import (
+    JobError,
+    JobNotFoundError,
+    LeaseLostError,
+    StoreUnavailableError,
+    TransitionError,
+)
 from jobs.lease import Lease, keep
 from jobs.model import Failure, Image, Job
 from jobs.settings import Settings
@@ -37,7 +41,7 @@ class Developer:
         """Take a job through to its end. Whatever happens, the worker lives on.
 
         Raises:
-            RetryJob: Redis or S3 is away, so the job must stay in the queue.
+            StoreUnavailableError: Redis or S3 is away, so the job must stay in the queue.
         """
         claimed = await self.jobs.claim(job_id, model)
         if claimed is None:
@@ -56,9 +60,8 @@ class Developer:
             # The worker is stopping: somebody else may start at once.
             await asyncio.shield(self._release(lease))
             raise
-        except StoreUnavailableError as error:
-            log.warning("job %s will be tried again: %s", job_id, error)
-            raise RetryJob from error
+        except StoreUnavailableError:
+            raise
         except PipelineError as error:
             await self._fail(lease, Failure(type=_kind(error), detail=str(error)))
         except Exception:
@@ -127,7 +130,7 @@ class Developer:
         log.warning("job %s failed: %s", lease.job_id, failure.detail)
         try:
             await self.jobs.fail(lease, failure)
-        except JobError as error:
+        except (JobNotFoundError, LeaseLostError, TransitionError) as error:
             log.warning("%s", error)
 
     async def _release(self, lease: Lease) -> None:

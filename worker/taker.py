@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from arq.connections import ArqRedis
-from arq.worker import Worker, func
+from arq.worker import RetryJob, Worker, func
 
 from jobs import keys, queue
 from jobs.bell import Bell
@@ -38,7 +38,12 @@ class Taker(Worker):
         """`develop` takes a job's id and model through to its end."""
 
         async def task(ctx: dict[Any, Any], job_id: str) -> None:
-            await develop(job_id, model)
+            try:
+                await develop(job_id, model)
+            except StoreUnavailableError as error:
+                # Any other error would make arq take the job out of the queue.
+                log.warning("job %s will be tried again: %s", job_id, error)
+                raise RetryJob from error
 
         super().__init__(
             functions=[func(task, name=queue.FUNCTION)],

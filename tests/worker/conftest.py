@@ -49,11 +49,13 @@ def working(settings: Settings, redis: ArqRedis, developer: Developer) -> Workin
         bell = Bell(redis, [model])
         taker = Taker(settings, redis, bell, model, by.develop)
         working = [asyncio.create_task(work) for work in (bell.listen(), taker.take())]
-        yield by
-        await taker.drain(0)
-        for task in working:
-            task.cancel()
-        await asyncio.gather(*working, return_exceptions=True)
+        try:
+            yield by
+        finally:
+            await taker.drain(0)
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
 
     return run
 
