@@ -153,12 +153,17 @@ class ModelSpec(_Frozen):
     scheduler: str | None = Field(
         None, description="The scheduler when a request names none; the model's own by default."
     )
+    schedulers: tuple[str, ...] = Field(
+        description="The schedulers that a request may name; the family's by default."
+    )
 
     @model_validator(mode="after")
-    def _scheduler_is_of_the_family(self) -> "ModelSpec":
-        if self.scheduler is not None and self.scheduler not in self.schedulers:
-            known = ", ".join(self.schedulers) or "none by name"
-            raise ValueError(f"family {self.family} has no scheduler {self.scheduler!r}: {known}")
+    def _schedulers_are_of_the_family(self) -> "ModelSpec":
+        known = SCHEDULERS[self.family]
+        for name in (*self.schedulers, *([self.scheduler] if self.scheduler else [])):
+            if name not in known:
+                listed = ", ".join(known) or "none by name"
+                raise ValueError(f"family {self.family} has no scheduler {name!r}: {listed}")
         return self
 
     @model_validator(mode="before")
@@ -166,13 +171,9 @@ class ModelSpec(_Frozen):
     def _fill_in_family_defaults(cls, entry: Any) -> Any:
         if not isinstance(entry, dict):
             return entry
-        defaults = FAMILY_DEFAULTS.get(entry.get("family"), {})  # type: ignore[arg-type]
-        return {**defaults, **entry}
-
-    @property
-    def schedulers(self) -> tuple[str, ...]:
-        """The schedulers that a request may name."""
-        return tuple(SCHEDULERS[self.family])
+        family: Any = entry.get("family")
+        named = {"schedulers": tuple(SCHEDULERS.get(family, ()))}
+        return {**named, **FAMILY_DEFAULTS.get(family, {}), **entry}
 
     @property
     def is_folder(self) -> bool:

@@ -21,7 +21,7 @@ from pipelines.catalog import Catalog
 from pipelines.engine import Engine
 from pipelines.errors import PipelineError
 from pipelines.handle import Handle
-from pipelines.pipeline import ImageRequest
+from pipelines.pipeline import ImageRequest, Progress
 from worker.encoding import encode
 
 log = logging.getLogger("darkroom.worker")
@@ -78,7 +78,7 @@ class Developer:
         ]
 
         def step() -> int:
-            return sum(handle.progress.step for handle in handles)
+            return sum(steps_done(job.request.steps, handle.progress) for handle in handles)
 
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -139,6 +139,11 @@ class Developer:
             log.info("job %s handed back", lease.job_id)
         except JobError as error:
             log.warning("%s", error)
+
+
+def steps_done(asked: int, progress: Progress) -> int:
+    """Progress in the steps that were asked for: some schedulers take more passes than that."""
+    return asked * progress.step // max(progress.steps, 1)
 
 
 def image_request(job: Job, index: int, deadline: float) -> ImageRequest:

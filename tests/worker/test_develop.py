@@ -21,8 +21,8 @@ from jobs.store import JobStore
 from pipelines.catalog import Catalog, ModelSpec
 from pipelines.engine import Engine
 from pipelines.loading import load_pipeline
-from pipelines.pipeline import Pipeline, State
-from worker.develop import Developer
+from pipelines.pipeline import Pipeline, Progress, State
+from worker.develop import Developer, steps_done
 
 Until = Callable[..., Awaitable[Job]]
 Working = Callable[..., AbstractAsyncContextManager[Developer]]
@@ -205,3 +205,13 @@ async def test_a_stopping_worker_hands_its_job_back_unharmed(
     # Leaving the block cancels what runs, as the end of a drain does.
     back = await store.get(job.id)
     assert (back.status, back.attempt) == (JobStatus.QUEUED, 0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "passes", "done"),
+    [(20, Progress(0, 0), 0), (20, Progress(7, 20), 7), (20, Progress(39, 39), 20)],
+)
+def test_progress_is_told_in_the_steps_that_were_asked_for(
+    asked: int, passes: Progress, done: int
+) -> None:
+    assert steps_done(asked, passes) == done
