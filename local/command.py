@@ -39,6 +39,13 @@ def worker() -> None:
 
 
 @app.command()
+def check() -> None:
+    """Tell in a line each what is wrong with Redis and the bucket."""
+    _settings()
+    _become("jobs.checks")
+
+
+@app.command()
 def up(
     prompt: Annotated[str | None, typer.Option(help="Make this picture once all is up.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Stop after the picture.")] = False,

@@ -39,7 +39,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     yield stack
     stack.close()
     for process in processes:
-        process.terminate()
+        process.kill()
     for process in processes:
         process.wait(timeout=10)
 

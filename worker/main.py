@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from arq.connections import ArqRedis
 
-from jobs import logs, queue
+from jobs import checks, logs, queue
 from jobs.bell import Bell
 from jobs.connection import connect, redis_errors
 from jobs.errors import StoreUnavailableError
@@ -46,6 +46,9 @@ async def run(chosen: Settings) -> None:
     catalog = Catalog.load(chosen.catalog).only(chosen.models)
     stopping = _stop_signal()
     redis = connect(chosen)
+    pictures = PictureStore(chosen)
+    for warning in await checks.warnings(redis, pictures):
+        log.warning("%s", warning)
     with engine_for(chosen, len(catalog)) as engine:
         await _warm(engine, catalog)
         developer = Developer(
@@ -53,7 +56,7 @@ async def run(chosen: Settings) -> None:
             catalog=catalog,
             engine=engine,
             jobs=JobStore(redis, chosen),
-            pictures=PictureStore(chosen),
+            pictures=pictures,
         )
         await _work(chosen, redis, developer, stopping)
     await redis.aclose()
