@@ -17,7 +17,7 @@ TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_RETRIES ?= 1
 
-.PHONY: help run test check format train-demo lock clean
+.PHONY: help run test check format train-demo bench-engine bench-sdxl bench-start lock clean
 
 help:  ## print this menu
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,15 @@ format: $(VENV)/ready  ## put the code into its form
 
 train-demo: $(VENV)/ready  ## train the models that ship with the repository (resumable)
 	@$(BIN)/python -m pipelines.demo.train
+
+bench-engine: $(VENV)/ready  ## the engine against plain diffusers, on this machine's CPU
+	@$(BIN)/python -m bench.engine
+
+bench-sdxl: $(VENV)/ready  ## SDXL's true architecture on a GPU
+	@$(BIN)/python -m bench.sdxl_gpu
+
+bench-start: $(VENV)/ready  ## from the 202 to running, on an idle stack
+	@$(BIN)/python -m bench.start
 
 lock: $(VENV)/ready  ## pin every dependency anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate \

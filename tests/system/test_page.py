@@ -1,0 +1,65 @@
+"""The web page in a real browser, against the whole stack."""
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+pytestmark = pytest.mark.system
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture
+def page(service: Any) -> Iterator[Page]:
+    """The page, open, with every complaint of the browser noted."""
+    if BROWSER is None:
+        pytest.skip("needs chromium on the PATH: apt install chromium")
+    with sync_playwright() as playwright:
+        # As root, in a container, Chromium has no sandbox of its own.
+        browser = playwright.chromium.launch(
+            executable_path=BROWSER, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        page = browser.new_page()
+        complaints: list[str] = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("requestfailed", lambda request: complaints.append(request.url))
+        page.goto(service.url)
+        page.wait_for_selector("select option", state="attached")
+        yield page
+        browser.close()
+    assert not complaints
+
+
+def test_a_prompt_becomes_pictures_on_the_page(page: Page) -> None:
+    page.fill("textarea", "a red circle on a blue background")
+    page.fill("input[name=images]", "2")
+    page.click("text=Develop")
+    pictures = page.locator("article img")
+    pictures.nth(1).wait_for(timeout=60_000)
+    widths = pictures.evaluate_all(
+        "async (all) => Promise.all(all.map((i) => i.decode().then(() => i.naturalWidth)))"
+    )
+    assert widths == [64, 64]
+    assert "seed" in page.locator("article .state").inner_text()
+
+
+def test_a_refusal_is_told_where_the_user_looks(page: Page) -> None:
+    page.evaluate("document.getElementById('request').noValidate = true")
+    page.fill("textarea", "a red circle")
+    page.fill("input[name=steps]", "5000")
+    page.click("text=Develop")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "steps" in page.inner_text("#problem")
+    assert page.locator("article").count() == 0
+
+
+def test_a_running_job_is_stopped_by_its_button(page: Page) -> None:
+    page.fill("textarea", "a red circle")
+    page.fill("input[name=images]", "16")
+    page.fill("input[name=steps]", "100")
+    page.click("text=Develop")
+    page.click("article button")
+    page.wait_for_selector("article .state >> text=canceled", timeout=30_000)
