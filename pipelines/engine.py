@@ -252,17 +252,15 @@ class Engine:
             if reason := handle.why_unwanted(now_s):
                 self._resolve(handle, reason)
         staying: list[Handle] = []
+        finished: list[Handle] = []
         for handle in self._running:
             if handle not in self._open or handle.state is None:
                 continue
             if handle.state.failure:
                 self._resolve(handle, handle.state.failure)
-            elif handle.state.is_finished:
-                with self._changed:
-                    self._to_decode.append(handle)
-                self._decoder.submit(self._decode)
             else:
-                staying.append(handle)
+                (finished if handle.state.is_finished else staying).append(handle)
+        self._decode_later(finished)
         self._running = staying
         if not staying:
             # A key holds its pipeline, which may have to leave.
@@ -318,6 +316,13 @@ class Engine:
                 self._encoded.append(handle)
                 self._changed.notify()
 
+    def _decode_later(self, finished: list[Handle]) -> None:
+        # All are in line before the first is taken, so that they can share a pass.
+        with self._changed:
+            self._to_decode += finished
+        for _ in finished:
+            self._decoder.submit(self._decode)
+
     def _decode(self) -> None:
         """Decode the image that waited longest, and those that can share its pass."""
         batch = self._next_to_decode()
@@ -334,10 +339,7 @@ class Engine:
             for handle, picture in zip(batch, pictures, strict=True):
                 self._resolve(handle, picture)
         elif self._can_try_again(Phase.DECODE, batch, len(batch), failure):
-            with self._changed:
-                self._to_decode.extendleft(reversed(batch))
-            for _ in batch:
-                self._decoder.submit(self._decode)
+            self._decode_later(batch)
         else:
             for handle in batch:
                 self._resolve(handle, failure)
