@@ -19,7 +19,7 @@ from pipelines.loading import load_pipeline, weigh_model
 from pipelines.memory import Memory
 from pipelines.models import ModelCache
 from pipelines.notifier import Notifier
-from pipelines.pipeline import ImageRequest, Phase, Picture, Pipeline, Progress
+from pipelines.pipeline import ImageRequest, Phase, Picture, Pipeline, Progress, State
 from pipelines.tuning import Tuning
 from pipelines.turns import fill_batch, in_order, join_turns, next_turn
 
@@ -325,18 +325,18 @@ class Engine:
 
     def _decode(self) -> None:
         """Decode the image that waited longest, and those that can share its pass."""
-        batch = self._next_to_decode()
-        states = [handle.state for handle in batch if handle.state]
-        if not states:
+        batch, states = self._next_to_decode()
+        if not batch:
             return
         failure: Exception | None = None
         try:
             with self._memory.watch(batch[0].work(Phase.DECODE), len(batch)):
                 pictures = states[0].pipeline.decode(states)
+            done = list(zip(batch, pictures, strict=True))
         except Exception as error:
             failure = error
         if failure is None:
-            for handle, picture in zip(batch, pictures, strict=True):
+            for handle, picture in done:
                 self._resolve(handle, picture)
         elif self._can_try_again(Phase.DECODE, batch, len(batch), failure):
             self._decode_later(batch)
@@ -344,16 +344,17 @@ class Engine:
             for handle in batch:
                 self._resolve(handle, failure)
 
-    def _next_to_decode(self) -> list[Handle]:
+    def _next_to_decode(self) -> tuple[list[Handle], list[State]]:
+        """Their states too, for an image that is cancelled meanwhile loses its own."""
         with self._changed:
             waiting = [handle for handle in self._to_decode if handle in self._open]
             if not waiting:
-                return []
+                return [], []
             work = waiting[0].work(Phase.DECODE)
             batch = [handle for handle in waiting if handle.key == waiting[0].key]
             batch = batch[: self._memory.max_rows(work, self._max_decode_batch)]
             self._to_decode = deque(handle for handle in waiting if handle not in batch)
-        return batch
+            return batch, [handle.state for handle in batch if handle.state]
 
     def _tell(self, handle: Handle) -> None:
         state = handle.state

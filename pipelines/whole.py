@@ -163,9 +163,9 @@ class Whole(Pipeline):
         ]
 
     def release(self, state: State) -> None:
+        # The run stays with the state, for it may be decoding at this moment.
         if isinstance(state, WholeState) and state.run is not None:
             state.run.leave(state)
-            state.run = None
 
     def _start(self, states: list[WholeState]) -> Run:
         requests = [state.request for state in states]

@@ -190,6 +190,29 @@ def test_encoding_and_decoding_one_image_does_not_stop_the_steps_of_another(
     long.future.result(30)
 
 
+def test_cancelling_while_it_is_decoded_does_not_hurt_those_decoded_with_it(
+    engine, gated, pipeline_of, spec_of, make_request, reference, difference, monkeypatch
+):
+    pipeline = pipeline_of("sd")
+    decode, is_decoding, may_go_on = pipeline.decode, threading.Event(), threading.Event()
+
+    def held(states):
+        is_decoding.set()
+        assert may_go_on.wait(30)
+        return decode(states)
+
+    monkeypatch.setattr(pipeline, "decode", held)
+    requests = [make_request(seed=seed) for seed in range(2)]
+    with submitted_together(engine, gated, spec_of("sd"), requests) as (first, second):
+        gated.open()
+        assert is_decoding.wait(30)
+        first.cancel()
+        with pytest.raises(ImageCanceledError):
+            first.future.result(30)
+        may_go_on.set()
+        assert difference(second.future.result(30), reference("sd", requests[1])) <= 1
+
+
 def test_an_image_past_its_deadline_leaves_and_says_how_far_it_was(
     engine, gated, spec_of, make_request
 ):
