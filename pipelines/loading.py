@@ -1,6 +1,7 @@
 """From a catalogue entry to a loaded pipeline. Only safetensors, never remote code."""
 
 import importlib
+import inspect
 import json
 import logging
 import threading
@@ -21,6 +22,9 @@ from pipelines.weights import saved_bytes
 __all__ = ["RUNNERS", "check_folder", "default_device", "load_pipeline"]
 
 log = logging.getLogger(__name__)
+
+#: Components that are never loaded, whatever they come as.
+UNUSED: Final = frozenset({"safety_checker"})
 
 #: While transformers loads a model, no module made anywhere in the process gets memory.
 _LOADING = threading.Lock()
@@ -97,7 +101,7 @@ def check_folder(spec: ModelSpec, folder: Path) -> str:
         raise _error(spec, f"{index_path} does not name its pipeline in _class_name")
     _check_family(spec, class_name)
     for name, component in index.items():
-        if isinstance(component, list) and component[0] is not None:
+        if isinstance(component, list) and component[0] is not None and name not in UNUSED:
             _check_weights(spec, folder / name)
     return class_name
 
@@ -167,7 +171,7 @@ def _components(spec: ModelSpec, folder: Path, class_name: str, device: torch.de
     _check_libraries(spec, index, diffusers)
     # A component saved as null is one the model does without; diffusers wants to be told so.
     options: dict[str, Any] = {name: None for name, part in index.items() if part == [None, None]}
-    if class_name == "StableDiffusionPipeline":
+    if "safety_checker" in inspect.signature(getattr(diffusers, class_name).__init__).parameters:
         options |= {"safety_checker": None, "requires_safety_checker": False}
     try:
         components = getattr(diffusers, class_name).from_pretrained(

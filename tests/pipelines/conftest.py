@@ -123,6 +123,13 @@ def guidance_distilled() -> diffusers.StableDiffusionPipeline:
     )
 
 
+def latent_consistency() -> diffusers.LatentConsistencyModelPipeline:
+    return diffusers.LatentConsistencyModelPipeline(
+        **{**guidance_distilled().components, "image_encoder": None},
+        requires_safety_checker=False,
+    )
+
+
 def sdxl() -> diffusers.StableDiffusionXLPipeline:
     conditioned = unet(
         cross_attention_dim=64,
@@ -220,6 +227,7 @@ MODELS: dict[str, tuple[Family, Callable[[], Any]]] = {
     "sd": (Family.STABLE_DIFFUSION, stable_diffusion),
     "sd-zero-snr": (Family.STABLE_DIFFUSION, zero_snr),
     "sd-lcm": (Family.STABLE_DIFFUSION, guidance_distilled),
+    "lcm": (Family.STABLE_DIFFUSION, latent_consistency),
     "sdxl": (Family.SDXL, sdxl),
     "sd3": (Family.FLOW, stable_diffusion_3),
     "flux": (Family.FLOW, flux),
@@ -230,6 +238,7 @@ MODELS: dict[str, tuple[Family, Callable[[], Any]]] = {
 #: What diffusers wants to be told that it is not there.
 ABSENT = {
     "sd3": ["text_encoder_3", "tokenizer_3"],
+    "lcm": ["safety_checker", "feature_extractor", "image_encoder"],
     "pag": ["safety_checker", "feature_extractor", "image_encoder"],
 }
 
@@ -304,7 +313,8 @@ def _paint_plainly(pipe: Any, request: ImageRequest, options: dict[str, Any]) ->
         name, overrides = table[request.scheduler]
         pipe.scheduler = getattr(diffusers, name).from_config(own.config, **overrides)
     try:
-        if request.negative_prompt and not isinstance(pipe, diffusers.FluxPipeline):
+        reads_none = (diffusers.FluxPipeline, diffusers.LatentConsistencyModelPipeline)
+        if request.negative_prompt and not isinstance(pipe, reads_none):
             options = {**options, "negative_prompt": request.negative_prompt}
         picture = pipe(
             request.prompt,

@@ -14,6 +14,7 @@ CASES = [
     *(("sd3", name) for name in [None, *FLOW_SCHEDULERS] if name not in UNSEEDED),
     *(("flux", name) for name in [None, "Euler Karras", "UniPC"]),
     ("sd-lcm", None),
+    ("lcm", None),
 ]
 
 
