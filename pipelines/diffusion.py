@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from pipelines.catalog import ModelSpec
+from pipelines.cores import Cores, cores, shares_of
 from pipelines.embeddings import Embedding, EmbeddingCache
 from pipelines.errors import RequestError
 from pipelines.pipeline import ImageRequest, Phase, Picture, Pipeline, State
@@ -103,6 +104,7 @@ class DiffusionPipeline(Pipeline):
         self._tiled: set[tuple[int, int]] = set()
         self._is_slicing = False
         self._row_buckets: tuple[int, ...] = ()
+        self._cores: Cores | None = None
         self.embeddings = EmbeddingCache(_EMBEDDINGS_LIMIT_BYTES)
         self.size_bytes = loaded_bytes(components)
         self._colours = self._fit_colours()
@@ -189,6 +191,9 @@ class DiffusionPipeline(Pipeline):
 
     def tune(self, tuning: Tuning) -> None:
         self._row_buckets = tuning.row_buckets
+        threads = tuning.cpu_threads or torch.get_num_threads()
+        is_shared = self.device.type == "cpu" and threads > 1 and not tuning.compiled
+        self._cores = cores(threads) if is_shared else None
         if tuning.channels_last:
             for module in (self.denoiser, self.vae):
                 module.to(memory_format=torch.channels_last)
@@ -216,13 +221,38 @@ class DiffusionPipeline(Pipeline):
         }
         moments = pad(torch.tensor(timesteps, dtype=torch.float32, device=self.device), rows)
         latents = pad(torch.cat(inputs), rows)
-        prediction = self._predict(latents, moments, conditions, states[0].request)
+        prediction = self._predict_shared(latents, moments, conditions, states[0].request)
         parts = prediction[: len(inputs)].split([state.rows for state in denoised])
         for state, part in zip(denoised, parts, strict=True):
             try:
                 state.advance(part, self.spec.guidance_rescale)
             except Exception as error:
                 state.failure = error
+
+    def _predict_shared(
+        self,
+        latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        conditions: Conditions,
+        request: ImageRequest,
+    ) -> torch.Tensor:
+        """`_predict`, with the rows shared among CPU cores where that pays."""
+        shares = 1
+        # Memory is measured on one thread only.
+        if self._cores is not None and not torch._C._len_torch_dispatch_stack():
+            rows, equal = latents.shape[0], bool(self._row_buckets)
+            shares = shares_of(rows, self._cores.count, equal=equal)
+        if self._cores is None or shares == 1:
+            return self._predict(latents, timesteps, conditions, request)
+        parts = {name: tensor.chunk(shares) for name, tensor in conditions.items()}
+        inputs, times = latents.chunk(shares), timesteps.chunk(shares)
+
+        @torch.inference_mode()
+        def predict(share: int) -> torch.Tensor:
+            told = {name: chunks[share] for name, chunks in parts.items()}
+            return self._predict(inputs[share], times[share], told, request)
+
+        return torch.cat(self._cores.run(predict, range(len(inputs))))
 
     @torch.inference_mode()
     def decode(self, states: Sequence[State]) -> list[Picture]:

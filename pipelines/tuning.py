@@ -16,3 +16,6 @@ class Tuning:
     #: Rows that a step may run, ascending; a batch is padded up to the next, so that few shapes are
     #: compiled. Empty is any number.
     row_buckets: tuple[int, ...] = ()
+    #: On a CPU, threads that share the rows of a large batch; 1 leaves them together, None takes as
+    #: many as torch uses for one operation. See `cores.py`.
+    cpu_threads: int | None = None
