@@ -85,7 +85,7 @@ class Recipe:
     noise_bias: float = 0.75
     unet_average: float = 0.999
     unet: Schedule = field(
-        default_factory=lambda: Schedule(steps=4600, batch=64, peak_rate=1e-3, warmup=200)
+        default_factory=lambda: Schedule(steps=4300, batch=64, peak_rate=1e-3, warmup=200)
     )
 
     #: How the saved pipeline is meant to be run.

@@ -7,6 +7,7 @@ started again, it goes on where it was. Delete the work folder to start over.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -135,6 +136,11 @@ def painter(pipeline: StableDiffusionPipeline, recipe: Recipe) -> Painter:
 def save(pipeline: StableDiffusionPipeline, folder: Path) -> None:
     """The pipeline as fp16 safetensors in the layout of diffusers."""
     pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
+    # Unless told, transformers loads in the kind it was saved in and diffusers in fp32: the text
+    # encoder says fp32 too, or a pipeline loaded plainly would mix the two and fail.
+    written = folder / "text_encoder" / "config.json"
+    config = json.loads(written.read_text()) | {"dtype": "float32"}
+    written.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def load(folder: Path) -> StableDiffusionPipeline:
