@@ -13,8 +13,8 @@ from typing import TypeVar
 import torch
 
 #: Rows that a share has at least: with fewer, cores wait for each other in Python. Measured with
-#: `bench/model.py` on two cores of which another process kept one busy: a step of 32 rows took 80 ms
-#: in shares and 550 ms together.
+#: `bench/model.py` on two cores of which another process kept one busy: a step of 32 rows took 80
+#: ms in shares and 550 ms together.
 MIN_ROWS = 8
 
 Share = TypeVar("Share")
