@@ -127,6 +127,7 @@ REFUSALS: list[tuple[dict[str, object], str, object]] = [
     ({"prompt": PROMPT, "seed": 2**53 - 1, "images": 2}, "seed", 2**53 - 2),
     ({"prompt": PROMPT, "model": "dall-e"}, "model", ["shapes-sd"]),
     ({"prompt": PROMPT, "scheduler": "psychic"}, "scheduler", ...),
+    ({"prompt": PROMPT, "scheduler": "Heun"}, "scheduler", ...),
     ({"prompt": PROMPT, "output_format": "gif"}, "output_format", "'png', 'webp' or 'jpeg'"),
     ({"prompt": PROMPT, "colour": "red"}, "colour", None),
 ]
