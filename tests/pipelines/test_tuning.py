@@ -15,7 +15,14 @@ CPU = torch.device("cpu")
         Tuning(channels_last=True),
         Tuning(fused_qkv=True),
         Tuning(row_buckets=(1, 4, 16)),
-        pytest.param(Tuning(compiled=True, row_buckets=(2,)), marks=pytest.mark.slow),
+        pytest.param(
+            Tuning(compiled=True, row_buckets=(2,)),
+            marks=[
+                pytest.mark.slow,
+                # torch's compiler still uses what torch deprecates.
+                pytest.mark.filterwarnings("ignore:.torch.jit.:DeprecationWarning"),
+            ],
+        ),
     ],
     ids=["channels last", "fused qkv", "row buckets", "compiled"],
 )
