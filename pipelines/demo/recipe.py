@@ -90,4 +90,4 @@ class Recipe:
 
     #: How the saved pipeline is meant to be run.
     inference_steps: int = 20
-    guidance: float = 4.0
+    guidance: float = 2.0
