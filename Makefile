@@ -10,12 +10,10 @@ PROMPT ?= a red circle on a blue background
 MODEL  ?= shapes-sd
 PORT   ?= 8420
 
-# Where torch comes from. With an NVIDIA GPU: the default index. Without one: PyTorch's own index
-# of CPU builds as well, whose "2.13.0+cpu" pip prefers; when it cannot be reached, pip goes on
-# with what the default index has.
+# Where torch comes from. With an NVIDIA GPU: pip's own index. Without one: PyTorch's index of CPU
+# builds as well, whose "2.13.0+cpu" pip prefers; when that cannot be reached, pip's own index alone.
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-export PIP_RETRIES ?= 1
 
 .PHONY: help run test check format train-demo bench-engine bench-sdxl bench-start lock clean
 
@@ -67,8 +65,11 @@ $(VENV)/ready: pyproject.toml client/pyproject.toml requirements.lock
 	@test "$$(df -Pk . | awk 'NR==2 {print $$4}')" -gt 3145728 || \
 		{ echo "the disk is full: the virtual environment needs 3 GiB"; exit 1; }
 	@test -x $(BIN)/python || { echo "creating $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
-	@echo "installing torch ..."
-	@$(BIN)/python -m pip install --quiet -c requirements.lock $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
+	@index="$(TORCH_INDEX)"; \
+		if [ -n "$$index" ] && ! $(BIN)/python -c 'import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=5)' "$$index/torch/" 2>/dev/null; \
+		then echo "$$index cannot be reached; torch comes from pip's own index"; index=; fi; \
+		echo "installing torch ..."; \
+		$(BIN)/python -m pip install --quiet -c requirements.lock $${index:+--extra-index-url "$$index"} torch
 	@echo "installing Darkroom ..."
 	@$(BIN)/python -m pip install --quiet -c requirements.lock -e '.[worker,local,dev]' -e client
 	@touch $@
