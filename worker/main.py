@@ -68,6 +68,8 @@ def engine_for(chosen: Settings, models: int) -> Engine:
         default_device(),
         max_batch_rows=chosen.max_batch_rows,
         max_images=models * chosen.worker_jobs * MAX_IMAGES,
+        models_limit_bytes=chosen.models_limit_bytes,
+        reproducible=chosen.reproducible,
     )
 
 
