@@ -8,6 +8,7 @@ from arq.connections import ArqRedis
 from jobs import keys
 from jobs.connection import redis_errors
 from jobs.errors import StoreUnavailableError
+from jobs.tasks import is_told_to_end
 
 #: Between two tries to hear Redis again.
 RETRY_S = 1.0
@@ -35,7 +36,7 @@ class Bell:
 
     async def listen(self) -> None:
         """Hear Redis for ever, through its absences."""
-        while True:
+        while not is_told_to_end():
             with contextlib.suppress(StoreUnavailableError), redis_errors():
                 await self._hear()
             await asyncio.sleep(RETRY_S)
@@ -43,7 +44,7 @@ class Bell:
     async def _hear(self) -> None:
         async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
             await channel.subscribe(*self._rung)
-            while True:
+            while not is_told_to_end():
                 # A silent line must not look like a dead one: this returns None when time is up.
                 message = await channel.get_message(timeout=60.0)
                 if message is not None:

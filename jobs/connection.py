@@ -11,6 +11,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from jobs.errors import StoreUnavailableError
 from jobs.queue import deserialize, serialize
 from jobs.settings import Settings
+from jobs.tasks import is_told_to_end
 
 
 def connect(settings: Settings) -> ArqRedis:
@@ -35,7 +36,6 @@ def redis_errors() -> Iterator[None]:
     try:
         yield
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-        # Closing a connection can fail while its task is cancelled: that must not undo it.
-        if (task := asyncio.current_task()) is not None and task.cancelling():
+        if is_told_to_end():
             raise asyncio.CancelledError from error
         raise StoreUnavailableError(f"Redis does not answer ({type(error).__name__})") from error

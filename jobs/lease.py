@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from jobs.errors import StoreUnavailableError
+from jobs.tasks import is_told_to_end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ async def keep(
     """
     loop = asyncio.get_running_loop()
     reported, renewed_at = -1, 0.0
-    while True:
+    while not is_told_to_end():
         now, current = loop.time(), step()
         if current != reported or now - renewed_at >= lease_s / 3:
             try:

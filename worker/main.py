@@ -19,6 +19,7 @@ from jobs.model import MAX_IMAGES
 from jobs.settings import Settings, settings
 from jobs.storage import PictureStore
 from jobs.store import JobStore
+from jobs.tasks import is_told_to_end
 from pipelines.catalog import Catalog
 from pipelines.engine import Engine
 from pipelines.errors import PipelineError
@@ -125,7 +126,7 @@ async def _sweep(store: JobStore, models: list[str]) -> None:
 
 
 async def _again_and_again(interval_s: float, action: Callable[[], Awaitable[None]]) -> None:
-    while True:
+    while not is_told_to_end():
         await _quietly(action())
         await asyncio.sleep(interval_s)
 

@@ -13,6 +13,7 @@ from jobs.bell import Bell
 from jobs.connection import redis_errors
 from jobs.errors import StoreUnavailableError
 from jobs.settings import Settings
+from jobs.tasks import is_told_to_end
 
 log = logging.getLogger("darkroom.worker")
 
@@ -65,7 +66,7 @@ class Taker(Worker):
 
     async def take(self) -> None:
         """Take jobs for ever; those under way go on while Redis is away."""
-        while True:
+        while not is_told_to_end():
             try:
                 with redis_errors():
                     await self._poll_iteration()
