@@ -110,19 +110,22 @@ async def _picture(
     """Make a picture as any user would: with the client, over HTTP."""
     print(f'\n  "{prompt}"', flush=True)
     supervisor.hold_logs()
+    client = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "darkroom", "generate"),
+        *("--url", url, "--output", str(output), "--model", models[0], "--", prompt),
+        stdout=asyncio.subprocess.PIPE,
+    )
     try:
-        client = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "darkroom", "generate"),
-            *("--url", url, "--output", str(output), "--model", models[0], "--", prompt),
-        )
-        try:
-            return await supervisor.unless_failed(asyncio.ensure_future(client.wait()))
-        finally:
-            if client.returncode is None:
-                client.terminate()
-                await client.wait()
+        saved, _ = await supervisor.unless_failed(asyncio.ensure_future(client.communicate()))
     finally:
+        if client.returncode is None:
+            client.terminate()
+            await client.wait()
         supervisor.show_logs()
+    for path in saved.decode().splitlines():
+        print(f"\n  Your picture is {path}", flush=True)
+    assert client.returncode is not None
+    return client.returncode
 
 
 async def _first(stopping: asyncio.Event, work: asyncio.Task[object]) -> None:

@@ -111,6 +111,9 @@ def _clear_errors() -> Iterator[None]:
     except DarkroomError as error:
         typer.echo(f"darkroom: {error}", err=True)
         raise typer.Exit(1) from None
+    except OSError as error:
+        typer.echo(f"darkroom: the picture cannot be saved ({error})", err=True)
+        raise typer.Exit(1) from None
 
 
 def _slug(prompt: str) -> str:

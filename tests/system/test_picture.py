@@ -88,6 +88,21 @@ def test_the_service_gives_the_picture_that_plain_diffusers_gives(service: Any) 
     assert difference.max() <= 1
 
 
+def test_one_command_leaves_the_picture_and_says_where(stack: Any, tmp_path: Path) -> None:
+    stack.start("--prompt", PROMPT, "--once", "--output", str(tmp_path / "out"))
+    assert stack.process.wait(timeout=120) == 0, stack.log
+    (saved,) = (tmp_path / "out").glob("*.png")
+    assert f"Your picture is {saved}" in stack.log
+    assert_obeys(Image.open(saved))
+
+
+def test_a_picture_that_cannot_be_saved_fails_the_command(stack: Any) -> None:
+    stack.start("--prompt", PROMPT, "--once", "--output", "/dev/null/nowhere")
+    assert stack.process.wait(timeout=120) == 1
+    assert "darkroom: the picture cannot be saved" in stack.log
+    assert "Traceback" not in stack.log
+
+
 def test_two_stacks_do_not_meet(service: Any) -> None:
     command = [sys.executable, "-m", "local.command", "up", "--once"]
     second = subprocess.run(
