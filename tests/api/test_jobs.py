@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from jobs.model import Image, OutputFormat
 from jobs.settings import Settings
 from jobs.storage import PictureStore, picture_key
 from jobs.store import JobStore, new_job_id
+from pipelines.catalog import Catalog
 
 PROMPT = "a red circle on a blue background"
 CONTENT = b"picture"
@@ -111,6 +113,10 @@ def test_an_idempotency_key_has_limits(client: TestClient, key: str) -> None:
     assert (answer.status_code, fault["field"]) == (422, "idempotency-key")
 
 
+CATALOGUE = Path(__file__).parent.parent.parent / "models.yaml"
+#: Heun does not know a schedule with zero terminal SNR, so the shipped model does not offer it.
+SCHEDULERS = list(Catalog.load(CATALOGUE)["shapes-sd"].schedulers)
+
 REFUSALS: list[tuple[dict[str, object], str, object]] = [
     ({"prompt": ""}, "prompt", 1),
     ({"prompt": "x" * 10_000}, "prompt", 2_000),
@@ -126,8 +132,8 @@ REFUSALS: list[tuple[dict[str, object], str, object]] = [
     ({"prompt": PROMPT, "images": 17}, "images", 16),
     ({"prompt": PROMPT, "seed": 2**53 - 1, "images": 2}, "seed", 2**53 - 2),
     ({"prompt": PROMPT, "model": "dall-e"}, "model", ["shapes-sd"]),
-    ({"prompt": PROMPT, "scheduler": "psychic"}, "scheduler", ...),
-    ({"prompt": PROMPT, "scheduler": "Heun"}, "scheduler", ...),
+    ({"prompt": PROMPT, "scheduler": "psychic"}, "scheduler", SCHEDULERS),
+    ({"prompt": PROMPT, "scheduler": "Heun"}, "scheduler", SCHEDULERS),
     ({"prompt": PROMPT, "output_format": "gif"}, "output_format", "'png', 'webp' or 'jpeg'"),
     ({"prompt": PROMPT, "colour": "red"}, "colour", None),
 ]
@@ -145,7 +151,7 @@ async def test_a_bad_request_names_its_field_and_limit_and_costs_nothing(
     (fault,) = problem["errors"]
     assert fault["field"] == field
     assert fault["detail"]
-    assert limit is ... or fault.get("limit") == limit
+    assert fault.get("limit") == limit
     assert await redis.dbsize() == 0
 
 
