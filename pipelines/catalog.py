@@ -169,9 +169,9 @@ class ModelSpec(_Frozen):
     @model_validator(mode="before")
     @classmethod
     def _fill_in_family_defaults(cls, entry: Any) -> Any:
-        if not isinstance(entry, dict):
+        if not isinstance(entry, dict) or not isinstance(entry.get("family"), str):
             return entry
-        family: Any = entry.get("family")
+        family: Any = entry["family"]
         named = {"schedulers": tuple(SCHEDULERS.get(family, ()))}
         return {**named, **FAMILY_DEFAULTS.get(family, {}), **entry}
 
@@ -236,9 +236,12 @@ def _spec(name: str, entry: Any, folder: Path) -> ModelSpec:
     try:
         spec = ModelSpec.model_validate({**entry, "name": name})
     except ValidationError as error:
+        errors = error.errors()
+        # Without its family an entry lacks every default, which is not what is wrong with it.
+        of_family = [item for item in errors if item["loc"] == ("family",)]
         problems = "; ".join(
             f"{'.'.join(map(str, item['loc'])) or 'entry'}: {item['msg']}"
-            for item in error.errors()
+            for item in of_family or errors
         )
         raise CatalogError(f"model {name!r}: {problems}") from error
     if spec.is_folder:

@@ -55,6 +55,15 @@ def test_a_wrong_entry_is_named(read, entry, text):
     assert text in str(caught.value)
 
 
+@pytest.mark.parametrize("family", ["gan", "[sdxl]", "7", "null"])
+def test_a_wrong_family_is_one_error_and_not_all_the_defaults_it_lacks(read, family):
+    with pytest.raises(CatalogError) as caught:
+        read(f"mine: {{family: {family}, source: a/b}}")
+    assert str(caught.value) == (
+        "model 'mine': family: Input should be 'stable-diffusion', 'sdxl', 'flow' or 'whole'"
+    )
+
+
 def test_the_catalogue_needs_no_torch():
     """The API validates with it on machines that have none."""
     code = (
