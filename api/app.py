@@ -1,5 +1,7 @@
 """The application, assembled."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,13 +14,15 @@ from api.openapi import describe
 from api.parts import Parts
 from api.routes import health, jobs, models, page
 from api.routes import problems as problem_kinds
-from jobs import logs
+from jobs import checks, logs
 from jobs.connection import connect
 from jobs.settings import Settings
 from jobs.settings import settings as process_settings
 from jobs.storage import PictureStore
 from jobs.store import JobStore
 from pipelines.catalog import Catalog
+
+log = logging.getLogger("darkroom.api")
 
 DESCRIPTION = """\
 Text in, pictures out, on your own machines.
@@ -48,7 +52,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             jobs=JobStore(redis, chosen),
             pictures=PictureStore(chosen),
         )
+        checking = asyncio.create_task(_warn(app.state.parts))
         yield
+        checking.cancel()
+        await asyncio.gather(checking, return_exceptions=True)
         await redis.aclose()
 
     # The pages at /docs bring their scripts along, so no reader's browser calls anybody else.
@@ -62,3 +69,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(routes.router)
     page.install(app, chosen)
     return app
+
+
+async def _warn(parts: Parts) -> None:
+    """Say in the log what would break the promise that nothing is lost."""
+    for warning in await checks.warnings(parts.jobs.redis, parts.pictures):
+        log.warning("%s", warning)

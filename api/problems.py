@@ -12,7 +12,12 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from jobs.errors import IdempotencyError, JobNotFoundError, StoreUnavailableError
+from jobs.errors import (
+    IdempotencyError,
+    JobNotFoundError,
+    QueueFullError,
+    StoreUnavailableError,
+)
 
 log = logging.getLogger("darkroom.api")
 
@@ -65,6 +70,12 @@ KINDS: dict[str, Kind] = {
         status=HTTPStatus.UNPROCESSABLE_ENTITY,
         title="The idempotency key was used for another request",
         remedy="Use a new key for a new request, and the same body with the same key.",
+    ),
+    "queue-full": Kind(
+        status=HTTPStatus.TOO_MANY_REQUESTS,
+        title="The model has as much unfinished work as it may have",
+        remedy="Try again after `Retry-After` seconds: by then, at the measured pace, there is "
+        "room. The limits are DARKROOM_QUEUE_MAX_JOBS and DARKROOM_QUEUE_MAX_WORK.",
     ),
     "unavailable": Kind(
         status=HTTPStatus.SERVICE_UNAVAILABLE,
@@ -164,6 +175,12 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(IdempotencyError)
     async def _key_reused(_: Request, error: IdempotencyError) -> JSONResponse:
         return Problem("idempotency-key-reused", str(error)).response()
+
+    @app.exception_handler(QueueFullError)
+    async def _full(_: Request, error: QueueFullError) -> JSONResponse:
+        fault = Fault(field="model", detail=str(error), limit=error.limit)
+        headers = {"Retry-After": str(error.retry_after_s)}
+        return Problem("queue-full", str(error), errors=[fault], headers=headers).response()
 
     @app.exception_handler(StoreUnavailableError)
     async def _unavailable(_: Request, error: StoreUnavailableError) -> JSONResponse:

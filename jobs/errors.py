@@ -39,5 +39,13 @@ class IdempotencyError(JobError):
         self.key = key
 
 
+class QueueFullError(JobError):
+    """A model has as many unfinished jobs, or as much work, as it may have."""
+
+    def __init__(self, model: str, detail: str, limit: int, retry_after_s: int) -> None:
+        super().__init__(f"{model} {detail}")
+        self.model, self.limit, self.retry_after_s = model, limit, retry_after_s
+
+
 class StoreUnavailableError(JobError):
     """Redis or the picture store does not answer; the caller may try again."""

@@ -4,8 +4,8 @@ from typing import Final
 
 from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
 
-#: A counter: each submitted job draws its place in line from it.
-PLACES: Final = "darkroom:places"
+#: A mark that the bucket was swept, for as long as that is lately.
+PICTURE_SWEEP: Final = "darkroom:picture-sweep"
 
 
 def job(job_id: str) -> str:
@@ -14,18 +14,38 @@ def job(job_id: str) -> str:
 
 
 def queue(model: str) -> str:
-    """A sorted set of job ids: by place while waiting, by their lease's end while running."""
+    """A sorted set of job ids: by place (below zero) or, while running, by lease's end."""
     return f"darkroom:queue:{model}"
 
 
-def started(model: str) -> str:
-    """A set of job ids that a worker has claimed and that have not finished."""
-    return f"darkroom:started:{model}"
+def unfinished(model: str) -> str:
+    """A set of job ids: what should be in the queue, whatever has become of the queue."""
+    return f"darkroom:unfinished:{model}"
 
 
-def idempotency(key: str) -> str:
-    """A hash: the job that was submitted under an idempotency key, and what was asked."""
-    return f"darkroom:idempotency:{key}"
+def served(model: str) -> str:
+    """A hash: for each lane, the furthest place whose job was started (its virtual time)."""
+    return f"darkroom:served:{model}"
+
+
+def tenants(model: str) -> str:
+    """A sorted set of `lane/tenant`, by where the tenant's last job in that lane ends."""
+    return f"darkroom:tenants:{model}"
+
+
+def load(model: str) -> str:
+    """A counter: the work of all unfinished jobs."""
+    return f"darkroom:load:{model}"
+
+
+def pace(model: str) -> str:
+    """A hash: the work done lately, and the time that took."""
+    return f"darkroom:pace:{model}"
+
+
+def idempotency(tenant: str, key: str) -> str:
+    """A hash: the job that a tenant submitted under an idempotency key, and what was asked."""
+    return f"darkroom:idempotency:{tenant}:{key}"
 
 
 def bell(model: str) -> str:
@@ -61,6 +81,10 @@ def of_job(job_id: str, model: str) -> list[str]:
         definition(job_id),
         in_progress(job_id),
         tries(job_id),
-        started(model),
+        unfinished(model),
         bell(model),
+        served(model),
+        tenants(model),
+        load(model),
+        pace(model),
     ]

@@ -50,6 +50,15 @@ def states_before(status: JobStatus) -> frozenset[JobStatus]:
     return frozenset(state for state, following in TRANSITIONS.items() if status in following)
 
 
+class Lane(StrEnum):
+    """How soon a job is wanted. A worker takes no job of a lane while an earlier lane has one."""
+
+    #: Somebody waits for it.
+    INTERACTIVE = "interactive"
+    #: It may wait until nobody else does.
+    BATCH = "batch"
+
+
 class OutputFormat(StrEnum):
     """How a picture is encoded."""
 
@@ -127,6 +136,10 @@ class JobRequest(BaseModel):
         description="Picture i is made from seed + i; a random one by default.",
     )
     output_format: OutputFormat = OutputFormat.PNG
+    lane: Lane = Field(
+        Lane.INTERACTIVE,
+        description="`batch` jobs start when no `interactive` one waits for the model.",
+    )
 
 
 class AdmittedRequest(BaseModel):
@@ -145,6 +158,12 @@ class AdmittedRequest(BaseModel):
     images: int
     seed: int
     output_format: OutputFormat
+    lane: Lane = Lane.INTERACTIVE
+
+    @property
+    def work(self) -> int:
+        """What the job asks of a worker, in pixels times denoising steps."""
+        return self.width * self.height * (self.steps or 1) * self.images
 
 
 class Image(BaseModel):
@@ -192,6 +211,15 @@ class Failure(BaseModel):
     detail: str = Field(description="A sentence for people.")
 
 
+class Attempt(BaseModel):
+    """One start of a job. A worker that stops in order and hands the job back leaves none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    started_at: datetime
+    worker: str = Field(description="The worker's host, process id and a random word.")
+
+
 class Job(BaseModel):
     """A job as clients see it."""
 
@@ -203,7 +231,12 @@ class Job(BaseModel):
     created_at: datetime
     started_at: datetime | None = Field(None, description="When its latest attempt began.")
     finished_at: datetime | None = None
-    attempt: int = Field(0, description="How often it has been started.")
+    expires_at: datetime | None = Field(
+        None, description="When the record is forgotten, and its pictures deleted."
+    )
+    attempts: tuple[Attempt, ...] = Field(
+        (), description="Every start; each but the last ended with the loss of its worker."
+    )
     queue: QueuePlace | None = Field(None, description="Only while it is queued.")
     progress: Progress
     images: tuple[Image, ...] = ()

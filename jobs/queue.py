@@ -8,7 +8,7 @@ from arq.connections import ArqRedis
 from arq.jobs import serialize_job
 
 from jobs import keys
-from jobs.model import QueuePlace
+from jobs.model import Lane, QueuePlace
 
 #: The arq function that workers register.
 FUNCTION = "develop"
@@ -34,16 +34,21 @@ def definition(job_id: str) -> bytes:
     return serialize_job(FUNCTION, (job_id,), {}, None, enqueued_ms, serializer=serialize)
 
 
-async def place(redis: ArqRedis, model: str, place_in_line: int) -> QueuePlace:
-    """Where the holder of a place stands now.
+def lane_number(lane: Lane) -> int:
+    """How `lua/fair.lua` knows a lane: below zero, and the lower the sooner."""
+    return list(Lane).index(lane) - len(Lane)
+
+
+async def place(redis: ArqRedis, model: str, job_id: str) -> QueuePlace:
+    """Where a waiting job stands now.
 
     Running jobs stand behind every waiting one, since their score is a time.
     """
     async with redis.pipeline(transaction=False) as pipe:
-        pipe.zcount(keys.queue(model), "-inf", f"({place_in_line}")
+        pipe.zrank(keys.queue(model), job_id)
         pipe.zcount(keys.workers(model), time.time() - WORKER_SEEN_S, "+inf")
         ahead, workers = await pipe.execute()
-    return QueuePlace(position=ahead, workers=workers)
+    return QueuePlace(position=ahead or 0, workers=workers)
 
 
 async def workers(redis: ArqRedis, models: list[str]) -> dict[str, int]:

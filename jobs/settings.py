@@ -67,11 +67,20 @@ class Settings(BaseSettings):
     """How long one attempt at a job may run."""
     progress_interval_s: float = Field(0.1, ge=0)
     """The shortest time between two progress reports of one job."""
+    outbox: Path = Path("var/outbox")
+    """Where a worker keeps finished pictures until they are stored; workers may share it."""
+    outbox_max_bytes: int = Field(2**30, ge=0)
+    """How much the outbox may hold; beyond it pictures stay in memory and hold up the next jobs."""
     drain_s: float = Field(30.0, ge=0)
     """How long a stopping worker lets its running jobs go on before it hands them back."""
 
+    queue_max_jobs: int = Field(100_000, ge=1)
+    """How many unfinished jobs a model may have; further ones are refused until some have ended."""
+    queue_max_work: int = Field(10**13, ge=1)
+    """How much work, in pixels times denoising steps, a model's unfinished jobs may be together."""
+
     retention_s: int = Field(7 * 24 * 3600, ge=60)
-    """How long a finished job's record is kept."""
+    """How long a finished job's record and its pictures are kept."""
 
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     """How much is logged."""

@@ -1,6 +1,10 @@
 """Pictures in S3-compatible storage, by boto3. The local stack runs a real S3 server too."""
 
-import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import boto3
@@ -20,6 +24,22 @@ def picture_key(job_id: str, index: int, output_format: OutputFormat) -> str:
     return f"{job_id[:8]}/{job_id}/{index}.{output_format.value}"
 
 
+def job_of_key(key: str) -> str | None:
+    """The job whose picture lies under a key; None for whatever is not ours."""
+    match = re.fullmatch(r"[0-9a-f]{8}/([0-9a-f]{32})/\d+\.[a-z]+", key)
+    return match[1] if match else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredPicture:
+    """A picture as the bucket lists it."""
+
+    key: str
+    job_id: str
+    size_bytes: int
+    stored_at: datetime
+
+
 class PictureStore:
     """One bucket of pictures. Its calls block: run them in a thread."""
 
@@ -31,20 +51,14 @@ class PictureStore:
         public = settings.s3_public_endpoint
         self._public_s3 = _client(settings, public) if public else self._s3
 
-    def put(self, key: str, content: bytes, content_type: str) -> str:
-        """Store a picture, over an earlier one of the same key; returns its SHA-256 in hex.
+    def put(self, key: str, content: bytes, content_type: str) -> None:
+        """Store a picture, over an earlier one of the same key.
 
         Raises:
             StoreUnavailableError: it could not be stored.
         """
-        sha256 = hashlib.sha256(content).hexdigest()
-        try:
+        with _storage_errors("a picture cannot be stored"):
             self._s3.put_object(Bucket=self.bucket, Key=key, Body=content, ContentType=content_type)
-        except (BotoCoreError, ClientError) as error:
-            raise StoreUnavailableError(
-                f"the picture store refused a picture ({_reason(error)})"
-            ) from error
-        return sha256
 
     def presign(self, key: str) -> str:
         """An address that downloads the picture without credentials, for a short time."""
@@ -52,31 +66,42 @@ class PictureStore:
             "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=self._url_ttl_s
         )
 
+    def pages(self) -> Iterator[list[StoredPicture]]:
+        """Every picture of the bucket, about a thousand at a time, oldest job first.
+
+        Raises:
+            StoreUnavailableError: the rest cannot be listed now.
+        """
+        with _storage_errors("the bucket cannot be listed"):
+            for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
+                yield [
+                    StoredPicture(
+                        key=found["Key"],
+                        job_id=job_id,
+                        size_bytes=found["Size"],
+                        stored_at=found["LastModified"],
+                    )
+                    for found in page.get("Contents", [])
+                    if (job_id := job_of_key(found["Key"]))
+                ]
+
     def delete(self, keys: list[str]) -> None:
         """Delete pictures; one that is not there is no error.
 
         Raises:
             StoreUnavailableError: some may still be there.
         """
-        try:
+        with _storage_errors("a picture cannot be deleted"):
             for key in keys:
                 self._s3.delete_object(Bucket=self.bucket, Key=key)
-        except (BotoCoreError, ClientError) as error:
-            raise StoreUnavailableError(
-                f"the picture store does not answer ({_reason(error)})"
-            ) from error
 
     def check(self) -> None:
         """
         Raises:
             StoreUnavailableError: the bucket cannot be reached; the text says why.
         """
-        try:
+        with _storage_errors(f"the bucket {self.bucket!r} cannot be reached"):
             self._s3.head_bucket(Bucket=self.bucket)
-        except (BotoCoreError, ClientError) as error:
-            raise StoreUnavailableError(
-                f"the bucket {self.bucket!r} cannot be reached ({_reason(error)})"
-            ) from error
 
 
 def _client(settings: Settings, endpoint: str | None) -> "S3Client":
@@ -98,6 +123,15 @@ def _client(settings: Settings, endpoint: str | None) -> "S3Client":
             max_pool_connections=32,
         ),
     )
+
+
+@contextmanager
+def _storage_errors(what: str) -> Iterator[None]:
+    """Turn whatever S3 or the way to it says into the one error that callers know."""
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise StoreUnavailableError(f"{what} ({_reason(error)})") from error
 
 
 def _reason(error: BotoCoreError | ClientError) -> str:

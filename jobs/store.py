@@ -1,10 +1,8 @@
 """Job records in Redis. Every change of state is one atomic transition, fenced by the lease."""
 
 import json
-import secrets
-import time
-from collections.abc import Awaitable, Iterable, Mapping
-from datetime import UTC, datetime
+import logging
+from collections.abc import Awaitable, Iterable
 from importlib.resources import files
 from typing import cast
 
@@ -13,33 +11,32 @@ from redis.commands.core import AsyncScript
 
 from jobs import keys, queue
 from jobs.connection import redis_errors
-from jobs.errors import IdempotencyError, JobNotFoundError, LeaseLostError, TransitionError
+from jobs.errors import (
+    IdempotencyError,
+    JobNotFoundError,
+    LeaseLostError,
+    QueueFullError,
+    TransitionError,
+)
 from jobs.lease import Lease
-from jobs.model import (
-    AdmittedRequest,
-    Failure,
-    Image,
-    Job,
-    JobStatus,
-    Progress,
-    states_before,
+from jobs.model import AdmittedRequest, Failure, Image, Job, JobStatus, states_before
+from jobs.pace import Pace
+from jobs.record import (
+    Fields,
+    job_from_record,
+    new_fields,
+    new_job_id,
+    record_from_hash,
+    record_from_list,
 )
 from jobs.settings import Settings
 
-#: The layout of a record, so that neighbouring versions can read each other's.
-RECORD_VERSION = 1
+log = logging.getLogger("darkroom.jobs")
 
-Record = Mapping[str, str]
-Fields = Mapping[str, str | int]
-
-
-def new_job_id() -> str:
-    """A version 7 UUID in hex: 48 bits of Unix time in ms, then 74 random ones (RFC 9562, 5.7)."""
-    unix_ms = time.time_ns() // 1_000_000
-    value = (
-        unix_ms << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
-    )
-    return f"{value:032x}"
+#: Whose a job is when nobody asked.
+DEFAULT_TENANT = "default"
+#: How many jobs one sweep of a model looks at.
+SWEEP_SIZE = 1_000
 
 
 class JobStore:
@@ -47,19 +44,29 @@ class JobStore:
 
     def __init__(self, redis: ArqRedis, settings: Settings) -> None:
         self.redis = redis
+        self._settings = settings
         self._lease_ms = int(settings.lease_s * 1000)
         self._retention_ms = settings.retention_s * 1000
-        self._submit = self._script("submit")
-        self._claim = self._script("claim")
+        self._submit = self._script("fair", "submit")
+        self._claim = self._script("fair", "claim")
         self._report = self._script("report")
-        self._sweep = self._script("sweep")
-        self._transition = self._script("transition")
+        self._restore = self._script("restore")
+        self._transition = self._script("fair", "pace", "transition")
+        #: Where each model's sweep goes on.
+        self._cursors: dict[str, int] = {}
 
-    def _script(self, name: str) -> AsyncScript:
-        return self.redis.register_script((files("jobs") / "lua" / f"{name}.lua").read_text())
+    def _script(self, *names: str) -> AsyncScript:
+        """One script of several files: functions first, what uses them last."""
+        parts = [(files("jobs") / "lua" / f"{name}.lua").read_text() for name in names]
+        return self.redis.register_script("\n".join(parts))
 
     async def submit(
-        self, request: AdmittedRequest, *, idempotency_key: str = "", fingerprint: str = ""
+        self,
+        request: AdmittedRequest,
+        *,
+        tenant: str = DEFAULT_TENANT,
+        idempotency_key: str = "",
+        fingerprint: str = "",
     ) -> Job:
         """Record a job and put it in line, in one step.
 
@@ -67,30 +74,46 @@ class JobStore:
 
         Raises:
             IdempotencyError: the key was used for a request with another fingerprint.
+            QueueFullError: the model has as many jobs, or as much work, as it may have.
         """
         job_id = new_job_id()
-        fields: Fields = {
-            "v": RECORD_VERSION,
-            "status": JobStatus.QUEUED,
-            "request": request.model_dump_json(),
-            "attempt": 0,
-            "step": 0,
-        }
-        further = [keys.idempotency(idempotency_key)] if idempotency_key else []
+        further = [keys.idempotency(tenant, idempotency_key)] if idempotency_key else []
         with redis_errors():
             outcome, *found = await self._submit(
-                keys=[*keys.of_job(job_id, request.model), keys.PLACES, *further],
+                keys=[*keys.of_job(job_id, request.model), *further],
                 args=[
                     job_id,
                     queue.definition(job_id),
                     fingerprint,
                     self._retention_ms,
-                    *_flat(fields),
+                    queue.lane_number(request.lane),
+                    tenant,
+                    request.work,
+                    self._settings.queue_max_jobs,
+                    self._settings.queue_max_work,
+                    *_flat(new_fields(request)),
                 ],
             )
-        if outcome == b"conflict":
-            raise IdempotencyError(idempotency_key)
+        match outcome.decode():
+            case "conflict":
+                raise IdempotencyError(idempotency_key)
+            case "full":
+                raise await self._refusal(request, jobs=int(found[0]), work=int(found[1]))
         return await self.get(found[0].decode())
+
+    async def _refusal(self, request: AdmittedRequest, *, jobs: int, work: int) -> QueueFullError:
+        """Which limit of the queue a request met, and when there will be room for it."""
+        most_jobs, most_work = self._settings.queue_max_jobs, self._settings.queue_max_work
+        with redis_errors():
+            fields = self.redis.hmget(keys.pace(request.model), ["work", "busy_ms"])
+            pace = Pace.from_fields(*await cast(Awaitable[list[bytes | None]], fields))
+        if jobs >= most_jobs:
+            excess = (jobs + 1 - most_jobs) * work / jobs
+            detail = f"has {jobs} unfinished jobs already, and may have {most_jobs}"
+            return QueueFullError(request.model, detail, most_jobs, pace.seconds_for(excess))
+        excess = work + request.work - most_work
+        detail = f"has {work} pixel-steps of unfinished work already, and may have {most_work}"
+        return QueueFullError(request.model, detail, most_work, pace.seconds_for(excess))
 
     async def get(self, job_id: str) -> Job:
         """
@@ -99,19 +122,52 @@ class JobStore:
         """
         with redis_errors():
             stored = await cast(Awaitable[dict[bytes, bytes]], self.redis.hgetall(keys.job(job_id)))
-        record = {name.decode(): value.decode() for name, value in stored.items()}
-        if not record:
+        if not stored:
             raise JobNotFoundError(job_id)
-        return await self._with_place(job_from_record(job_id, record), record)
+        job = job_from_record(job_id, record_from_hash(stored))
+        if job.status is not JobStatus.QUEUED:
+            return job
+        with redis_errors():
+            place = await queue.place(self.redis, job.request.model, job_id)
+        return job.model_copy(update={"queue": place})
 
-    async def claim(self, job_id: str, model: str) -> tuple[Job, Lease] | None:
-        """Take a job that arq has handed out. None when it has finished in the meantime."""
+    async def attempts(self, job_id: str) -> int:
+        """How often a job has been started so far; 0 also for one that is not there."""
+        with redis_errors():
+            lines = await cast(
+                Awaitable[bytes | None], self.redis.hget(keys.job(job_id), "attempts")
+            )
+        return (lines or b"").count(b"\n")
+
+    async def claim(self, job_id: str, model: str, worker: str) -> tuple[Job, Lease] | None:
+        """Take a job that arq has handed out. None when there is nothing left to do on it.
+
+        A job that was started as often as it may be ends here, as failed.
+        """
+        most = self._settings.max_attempts
         lease = Lease(job_id=job_id, model=model)
         with redis_errors():
-            flat = await self._claim(
-                keys=keys.of_job(job_id, model), args=[job_id, lease.token, self._lease_ms]
+            answer = await self._claim(
+                keys=keys.of_job(job_id, model),
+                args=[job_id, lease.token, self._lease_ms, worker, most],
             )
-        return (job_from_record(job_id, _record(flat)), lease) if flat else None
+        if not answer:
+            return None
+        earlier, flat = answer
+        if earlier >= most:
+            detail = f"the job was started {most} times, and each time its worker was lost"
+            await self._give_up(lease, "too-many-attempts", detail)
+            return None
+        try:
+            return job_from_record(job_id, record_from_list(flat)), lease
+        except (KeyError, ValueError):
+            log.exception("the record of job %s cannot be read", job_id)
+            await self._give_up(lease, "internal-error", "the job's record cannot be read")
+            return None
+
+    async def _give_up(self, lease: Lease, kind: str, detail: str) -> None:
+        log.warning("job %s is given up: %s", lease.job_id, detail)
+        await self.fail(lease, Failure(type=kind, detail=detail))
 
     async def report(self, lease: Lease, step: int) -> None:
         """Renew a lease and note how far the job is.
@@ -128,20 +184,40 @@ class JobStore:
             raise LeaseLostError(lease.job_id)
 
     async def sweep(self, model: str) -> int:
-        """Put back what a model's queue has lost of its started jobs; says how many."""
+        """Put jobs back in line whose holders went silent, or that the queue has lost.
+
+        Returns: how many. One call looks at `SWEEP_SIZE` jobs and the next one goes on from there;
+        those whose lease has lapsed are found at once.
+        """
         with redis_errors():
-            started = await cast(Awaitable[set[bytes]], self.redis.smembers(keys.started(model)))
-            put_back = 0
-            for job_id in (member.decode() for member in started):
-                put_back += await self._sweep(
+            seconds, microseconds = await self.redis.time()
+            now_ms = seconds * 1000 + microseconds // 1000
+            lapsed = await self.redis.zrange(
+                keys.queue(model), 0, now_ms, byscore=True, offset=0, num=SWEEP_SIZE
+            )
+            suspects = [job_id.decode() for job_id in (*lapsed, *await self._lost(model))]
+            put_back = [
+                await self._restore(
                     keys=keys.of_job(job_id, model), args=[job_id, queue.definition(job_id)]
                 )
-        return put_back
+                for job_id in suspects
+            ]
+        return sum(put_back)
 
-    async def succeed(self, lease: Lease, images: Iterable[Image], step: int) -> None:
+    async def _lost(self, model: str) -> list[bytes]:
+        """Of the next unfinished jobs, those without an entry in the queue."""
+        self._cursors[model], some = await self.redis.sscan(
+            keys.unfinished(model), self._cursors.get(model, 0), count=SWEEP_SIZE
+        )
+        if not some:
+            return []
+        scores = await self.redis.zmscore(keys.queue(model), some)
+        return [job_id for job_id, score in zip(some, scores, strict=True) if score is None]
+
+    async def succeed(self, lease: Lease, images: Iterable[Image]) -> None:
         """Every picture is stored. Raises as `_move` does."""
         stored = [image.model_dump(mode="json", exclude={"url"}) for image in images]
-        fields: Fields = {"images": json.dumps(stored, separators=(",", ":")), "step": step}
+        fields: Fields = {"images": json.dumps(stored, separators=(",", ":"))}
         await self._move(lease.job_id, lease.model, JobStatus.SUCCEEDED, lease.token, fields)
 
     async def fail(self, lease: Lease, failure: Failure) -> None:
@@ -200,42 +276,6 @@ class JobStore:
             case status:
                 raise TransitionError(job_id, JobStatus(status), wanted)
 
-    async def _with_place(self, job: Job, record: Record) -> Job:
-        if job.status is not JobStatus.QUEUED:
-            return job
-        with redis_errors():
-            place = await queue.place(self.redis, job.request.model, int(record["place"]))
-        return job.model_copy(update={"queue": place})
-
-
-def job_from_record(job_id: str, record: Record) -> Job:
-    """Read a record's fields into a job."""
-    request = AdmittedRequest.model_validate_json(record["request"])
-    error = record.get("error")
-    return Job(
-        id=job_id,
-        status=JobStatus(record["status"]),
-        request=request,
-        created_at=_moment(record["created_ms"]),
-        started_at=_moment(record["started_ms"]) if "started_ms" in record else None,
-        finished_at=_moment(record["finished_ms"]) if "finished_ms" in record else None,
-        attempt=int(record["attempt"]),
-        progress=Progress(step=int(record["step"]), steps=request.steps * request.images),
-        images=tuple(
-            Image.model_validate(image) for image in json.loads(record.get("images", "[]"))
-        ),
-        error=Failure.model_validate_json(error) if error else None,
-    )
-
-
-def _moment(unix_ms: str) -> datetime:
-    return datetime.fromtimestamp(int(unix_ms) / 1000, UTC)
-
 
 def _flat(fields: Fields) -> list[str | int]:
     return [part for pair in fields.items() for part in pair]
-
-
-def _record(flat: list[bytes]) -> Record:
-    texts = [part.decode() for part in flat]
-    return dict(zip(texts[::2], texts[1::2], strict=True))

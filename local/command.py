@@ -46,6 +46,13 @@ def check() -> None:
 
 
 @app.command()
+def sweep() -> None:
+    """Delete the pictures that have outlived their jobs, as workers do every hour."""
+    _settings()
+    _become("jobs.retention")
+
+
+@app.command()
 def up(
     prompt: Annotated[str | None, typer.Option(help="Make this picture once all is up.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Stop after the picture.")] = False,

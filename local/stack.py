@@ -92,6 +92,7 @@ class Stack:
             "DARKROOM_S3_ACCESS_KEY": self._secrets.s3_access_key,
             "DARKROOM_S3_SECRET_KEY": self._secrets.s3_secret_key,
             "DARKROOM_MODELS": ",".join(self.models),
+            "DARKROOM_OUTBOX": str(self.folder / "outbox"),
             "DARKROOM_PORT": str(settings.port),
             "DARKROOM_HOST": settings.host,
             "PYTHONUNBUFFERED": "1",

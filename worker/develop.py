@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from jobs.errors import (
     JobError,
@@ -15,16 +16,19 @@ from jobs.errors import (
 from jobs.lease import Lease, keep
 from jobs.model import Failure, Image, Job
 from jobs.settings import Settings
-from jobs.storage import PictureStore, picture_key
 from jobs.store import JobStore
+from jobs.tasks import is_told_to_end
 from pipelines.catalog import Catalog
 from pipelines.engine import Engine
 from pipelines.errors import PipelineError
-from pipelines.handle import Handle
-from pipelines.pipeline import ImageRequest, Progress
-from worker.encoding import encode
+from worker.attempt import Attempt
+from worker.company import Company
+from worker.outbox import Outbox
 
 log = logging.getLogger("darkroom.worker")
+
+#: Between two tries to tell a Redis that is away how a job ended.
+RETRY_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,101 +39,92 @@ class Developer:
     catalog: Catalog
     engine: Engine
     jobs: JobStore
-    pictures: PictureStore
+    outbox: Outbox
+    #: Names this process in the record of each attempt.
+    worker: str
+    company: Company = field(default_factory=Company)
 
-    async def develop(self, job_id: str, model: str) -> None:
+    async def develop(self, job_id: str, model: str, on_developed: Callable[[], None]) -> None:
         """Take a job through to its end. Whatever happens, the worker lives on.
+
+        Args:
+            on_developed: called once the pictures are safe on disk and only storing them is left.
 
         Raises:
             StoreUnavailableError: Redis or S3 is away, so the job must stay in the queue.
         """
-        claimed = await self.jobs.claim(job_id, model)
-        if claimed is None:
-            return
-        job, lease = claimed
-        if job.attempt > self.settings.max_attempts:
-            detail = f"the job was started {self.settings.max_attempts} times and never finished"
-            await self.jobs.fail(lease, Failure(type="too-many-attempts", detail=detail))
-            return
-        log.info("job %s started (attempt %d): %s", job_id, job.attempt, _summary(job))
+        # One attempt left, and all others lost their worker: the job may be what killed them.
+        is_suspect = 0 < await self.jobs.attempts(job_id) == self.settings.max_attempts - 1
+        async with self.company.join(alone=is_suspect) as leave_company:
+            claimed = await self.jobs.claim(job_id, model, self.worker)
+            if claimed is None:
+                return
+            job, lease = claimed
+            log.info("job %s started (attempt %d): %s", job_id, len(job.attempts), _summary(job))
+
+            def developed() -> None:
+                leave_company()
+                on_developed()
+
+            await self._see_through(job, lease, developed)
+
+    async def _see_through(self, job: Job, lease: Lease, developed: Callable[[], None]) -> None:
+        """One attempt, and what is told of its end."""
         try:
-            await self._attempt(job, lease)
-        except LeaseLostError:
-            log.warning("job %s was cancelled or has another holder; dropped", job_id)
-        except asyncio.CancelledError:
-            # The worker is stopping: somebody else may start at once.
+            images = await self._attempt(job, lease, developed)
+            await self._tell(lambda: self.jobs.succeed(lease, images))
+            log.info("job %s succeeded", job.id)
+        except (JobNotFoundError, LeaseLostError, TransitionError):
+            log.warning("job %s was cancelled or has another holder; dropped", job.id)
+        except (asyncio.CancelledError, StoreUnavailableError):
+            # The worker is stopping, or storage stays away: somebody else may start at once.
             await asyncio.shield(self._release(lease))
-            raise
-        except StoreUnavailableError:
             raise
         except PipelineError as error:
             await self._fail(lease, Failure(type=_kind(error), detail=str(error)))
         except Exception:
-            log.exception("job %s failed", job_id)
+            log.exception("job %s failed", job.id)
             detail = "something went wrong on our side; the service's log holds the cause"
             await self._fail(lease, Failure(type="internal-error", detail=detail))
 
-    async def _attempt(self, job: Job, lease: Lease) -> None:
-        deadline = time.monotonic() + self.settings.job_timeout_s
-        spec = self.catalog[job.request.model]
-        handles = [
-            self.engine.submit(spec, image_request(job, index, deadline))
-            for index in range(job.request.images)
-        ]
-
-        def step() -> int:
-            return sum(steps_done(job.request.steps, handle.progress) for handle in handles)
-
+    async def _attempt(
+        self, job: Job, lease: Lease, on_developed: Callable[[], None]
+    ) -> list[Image]:
+        """Make and store every picture of a job, and hold its lease meanwhile."""
+        spec, timeout_s = self.catalog[job.request.model], self.settings.job_timeout_s
+        attempt = Attempt(job, spec, self.engine, self.outbox, timeout_s)
         try:
             async with asyncio.TaskGroup() as tasks:
                 heartbeat = tasks.create_task(
                     keep(
                         lease,
                         self.jobs,
-                        step,
+                        lambda: attempt.step,
                         lease_s=self.settings.lease_s,
                         progress_interval_s=self.settings.progress_interval_s,
                     )
                 )
-                storing = [
-                    tasks.create_task(self._store(job, index, handle))
-                    for index, handle in enumerate(handles)
-                ]
-                images = await asyncio.gather(*storing)
+                images = await attempt.run(on_developed)
                 heartbeat.cancel()
-            await self.jobs.succeed(lease, images, step())
-            log.info("job %s succeeded", job.id)
         except BaseExceptionGroup as group:
             raise _first(group) from group
-        finally:
-            for handle in handles:
-                handle.cancel()
+        return images
 
-    async def _store(self, job: Job, index: int, handle: Handle) -> Image:
-        """Wait for one image and put it into storage, off the event loop."""
-        picture = await asyncio.wrap_future(handle.future)
-        output_format = job.request.output_format
-
-        def encoded_and_put() -> Image:
-            content = encode(picture.image, output_format)
-            key = picture_key(job.id, index, output_format)
-            return Image(
-                index=index,
-                seed=job.request.seed + index,
-                width=picture.image.width,
-                height=picture.image.height,
-                content_type=output_format.content_type,
-                size_bytes=len(content),
-                sha256=self.pictures.put(key, content, output_format.content_type),
-                warnings=picture.warnings,
-            )
-
-        return await asyncio.to_thread(encoded_and_put)
+    async def _tell(self, action: Callable[[], Awaitable[None]]) -> None:
+        """Tell Redis how a job ended; while it is away, again and again."""
+        deadline = time.monotonic() + self.settings.job_timeout_s
+        while True:
+            try:
+                return await action()
+            except StoreUnavailableError:
+                if is_told_to_end() or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(RETRY_S)
 
     async def _fail(self, lease: Lease, failure: Failure) -> None:
         log.warning("job %s failed: %s", lease.job_id, failure.detail)
         try:
-            await self.jobs.fail(lease, failure)
+            await self._tell(lambda: self.jobs.fail(lease, failure))
         except (JobNotFoundError, LeaseLostError, TransitionError) as error:
             log.warning("%s", error)
 
@@ -139,27 +134,6 @@ class Developer:
             log.info("job %s handed back", lease.job_id)
         except JobError as error:
             log.warning("%s", error)
-
-
-def steps_done(asked: int, progress: Progress) -> int:
-    """Progress in the steps that were asked for: some schedulers take more passes than that."""
-    return asked * progress.step // max(progress.steps, 1)
-
-
-def image_request(job: Job, index: int, deadline: float) -> ImageRequest:
-    """One image of a job, as the engine takes it. Picture i is made from seed + i."""
-    request = job.request
-    return ImageRequest(
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt,
-        width=request.width,
-        height=request.height,
-        steps=request.steps,
-        guidance_scale=request.guidance_scale,
-        seed=request.seed + index,
-        scheduler=request.scheduler,
-        deadline=deadline,
-    )
 
 
 def _summary(job: Job) -> str:

@@ -7,11 +7,11 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
 from arq.connections import ArqRedis
 
-from jobs import checks, logs, queue
+from jobs import checks, logs, queue, retention
 from jobs.bell import Bell
 from jobs.connection import connect, redis_errors
 from jobs.errors import StoreUnavailableError
@@ -25,11 +25,16 @@ from pipelines.engine import Engine
 from pipelines.errors import PipelineError
 from pipelines.loading import default_device
 from worker.develop import Developer
+from worker.outbox import Outbox
 from worker.taker import Taker
 
 log = logging.getLogger("darkroom.worker")
 
 ANNOUNCE_EVERY_S = queue.WORKER_SEEN_S / 3
+SWEEP_OUTBOX_EVERY_S = 60.0
+SWEEP_PICTURES_EVERY_S = 3_600.0
+#: A lapsed lease is noticed within this share of its length.
+NOTICE_LAPSE = 0.25
 
 
 def main() -> None:
@@ -50,16 +55,18 @@ async def run(chosen: Settings) -> None:
     pictures = PictureStore(chosen)
     for warning in await checks.warnings(redis, pictures):
         log.warning("%s", warning)
-    with engine_for(chosen, len(catalog)) as engine:
+    outbox = Outbox(chosen.outbox, chosen.outbox_max_bytes, pictures)
+    with outbox, engine_for(chosen, len(catalog)) as engine:
         await _warm(engine, catalog)
         developer = Developer(
             settings=chosen,
             catalog=catalog,
             engine=engine,
             jobs=JobStore(redis, chosen),
-            pictures=pictures,
+            outbox=outbox,
+            worker=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}",
         )
-        await _work(chosen, redis, developer, stopping)
+        await _work(developer, redis, pictures, stopping)
     await redis.aclose()
 
 
@@ -75,29 +82,53 @@ def engine_for(chosen: Settings, models: int) -> Engine:
 
 
 async def _work(
-    chosen: Settings, redis: ArqRedis, developer: Developer, stopping: asyncio.Event
+    developer: Developer, redis: ArqRedis, pictures: PictureStore, stopping: asyncio.Event
 ) -> None:
     """Take jobs until told to stop, then let go of them in order."""
-    models = list(developer.catalog)
-    worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+    chosen, models = developer.settings, list(developer.catalog)
     bell = Bell(redis, models)
     takers = [Taker(chosen, redis, bell, model, developer.develop) for model in models]
-    background = [
-        asyncio.create_task(work)
-        for work in (
-            bell.listen(),
-            *(taker.take() for taker in takers),
-            _again_and_again(ANNOUNCE_EVERY_S, lambda: queue.announce(redis, worker_id, models)),
-            _again_and_again(chosen.lease_s, lambda: _sweep(developer.jobs, models)),
-        )
+    work = [
+        bell.listen(),
+        *(taker.take() for taker in takers),
+        *_chores(developer, redis, pictures),
     ]
+    background = [asyncio.create_task(task) for task in work]
     log.info("ready on %s for %s", developer.engine.device, ", ".join(models))
     await stopping.wait()
     await asyncio.gather(*(taker.drain(chosen.drain_s) for taker in takers))
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
-    await _quietly(queue.withdraw(redis, worker_id, models))
+    await _quietly(queue.withdraw(redis, developer.worker, models))
+
+
+def _chores(
+    developer: Developer, redis: ArqRedis, pictures: PictureStore
+) -> Iterator[Coroutine[None, None, None]]:
+    """What every worker does again and again beside its jobs."""
+    chosen, models, jobs = developer.settings, list(developer.catalog), developer.jobs
+
+    async def put_back() -> None:
+        for model in models:
+            if count := await jobs.sweep(model):
+                log.warning("put %d jobs of %s back in line: their workers are lost", count, model)
+
+    async def sweep_outbox() -> None:
+        await developer.outbox.sweep(jobs)
+
+    async def sweep_pictures() -> None:
+        await retention.sweep_in_turn(
+            redis, pictures, chosen.retention_s, every_s=SWEEP_PICTURES_EVERY_S
+        )
+
+    for interval_s, chore in (
+        (ANNOUNCE_EVERY_S, lambda: queue.announce(redis, developer.worker, models)),
+        (chosen.lease_s * NOTICE_LAPSE, put_back),
+        (SWEEP_OUTBOX_EVERY_S, sweep_outbox),
+        (SWEEP_PICTURES_EVERY_S, sweep_pictures),
+    ):
+        yield _again_and_again(interval_s, chore)
 
 
 async def _warm(engine: Engine, catalog: Catalog) -> None:
@@ -119,12 +150,6 @@ def _stop_signal() -> asyncio.Event:
     return stopping
 
 
-async def _sweep(store: JobStore, models: list[str]) -> None:
-    for model in models:
-        if put_back := await store.sweep(model):
-            log.warning("put %d jobs of %s back in line that the queue had lost", put_back, model)
-
-
 async def _again_and_again(interval_s: float, action: Callable[[], Awaitable[None]]) -> None:
     while not is_told_to_end():
         await _quietly(action())
@@ -132,7 +157,7 @@ async def _again_and_again(interval_s: float, action: Callable[[], Awaitable[Non
 
 
 async def _quietly(action: Awaitable[None]) -> None:
-    """What the takers do not depend on may fail while Redis is away; they say so themselves."""
+    """What the takers do not depend on may fail while Redis or S3 is away; the takers say so."""
     try:
         with redis_errors():
             await action

@@ -23,35 +23,36 @@ ARQ_GRACE_S = 300.0
 ARQ_NO_LIMIT = 1_000_000
 #: Between two tries to reach Redis.
 RETRY_S = 1.0
+#: How many jobs whose pictures only wait for storage a taker holds beside those it develops.
+MAX_DELIVERING = 1_024
+
+#: Takes a job's id and model through to its end, and calls back once only storing is left.
+Develop = Callable[[str, str, Callable[[], None]], Awaitable[None]]
 
 
 class Taker(Worker):
     """Takes a model's jobs from its queue as soon as they are there, through Redis's absences."""
 
     def __init__(
-        self,
-        settings: Settings,
-        redis: ArqRedis,
-        bell: Bell,
-        model: str,
-        develop: Callable[[str, str], Awaitable[None]],
+        self, settings: Settings, redis: ArqRedis, bell: Bell, model: str, develop: Develop
     ) -> None:
-        """`develop` takes a job's id and model through to its end."""
-
         async def task(ctx: dict[Any, Any], job_id: str) -> None:
             try:
-                await develop(job_id, model)
+                await develop(job_id, model, lambda: self._delivering.add(job_id))
             except StoreUnavailableError as error:
-                # Any other error would make arq take the job out of the queue.
                 log.warning("job %s will be tried again: %s", job_id, error)
                 raise RetryJob from error
+            finally:
+                self._delivering.discard(job_id)
 
         super().__init__(
             functions=[func(task, name=queue.FUNCTION)],
             queue_name=keys.queue(model),
             redis_pool=redis,
             handle_signals=False,
-            max_jobs=settings.worker_jobs,
+            max_jobs=settings.worker_jobs + MAX_DELIVERING,
+            # arq's own default, for the jobs that are developed at once.
+            queue_read_limit=max(5 * settings.worker_jobs, 100),
             job_timeout=settings.job_timeout_s + ARQ_GRACE_S,
             keep_result=0,
             max_tries=ARQ_NO_LIMIT,
@@ -62,11 +63,15 @@ class Taker(Worker):
         # A kill before the first renewal must not wait out the longest job.
         self.in_progress_timeout_s = settings.lease_s
         self.poll_delay_s = settings.poll_delay_s
-        self._bell, self._model = bell, model
+        self._bell, self._model, self._developing_limit = bell, model, settings.worker_jobs
+        self._running: dict[str, asyncio.Task[Any]] = {}
+        self._delivering: set[str] = set()
 
     async def take(self) -> None:
         """Take jobs for ever; those under way go on while Redis is away."""
         while not is_told_to_end():
+            # What only waits for storage must not keep the device from working.
+            self.max_jobs = self._developing_limit + min(len(self._delivering), MAX_DELIVERING)
             try:
                 with redis_errors():
                     await self._poll_iteration()
@@ -84,15 +89,28 @@ class Taker(Worker):
             await asyncio.sleep(0)
 
     async def run_job(self, job_id: str, score: int) -> None:
+        if job_id in self._running:
+            # Its lease lapsed while Redis was away: its holder is here, and will renew it.
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._running[job_id] = task
         try:
             await super().run_job(job_id, score)
         finally:
+            del self._running[job_id]
             self._bell.ring(self._model)
+
+    async def finish_job(self, *_: object) -> None:
+        """Nothing: the job store has done it, and fenced it, which arq would not.
+
+        A job that is not finished keeps its entry, and is taken again when its lease lapses.
+        """
 
     async def drain(self, grace_s: float) -> None:
         """Take nothing new, let what runs go on for a while, then hand the rest back."""
         self.allow_pick_jobs = False
-        running = self._running()
+        running = list(self._running.values())
         if not running:
             return
         log.info("stopping: up to %.0f s for %d running jobs", grace_s, len(running))
@@ -101,15 +119,12 @@ class Taker(Worker):
             task.cancel()
         await asyncio.gather(*unfinished, return_exceptions=True)
 
-    def _running(self) -> list["asyncio.Task[Any]"]:
-        return [task for task in self.tasks.values() if not task.done()]
-
     async def _recount(self) -> None:
         """Give back the slots that arq took for jobs which a lost connection kept it from starting.
 
         Without this each loss costs slots for good, until the worker takes nothing any more.
         """
-        self.job_counter = len(self._running())
-        self.sem = asyncio.BoundedSemaphore(self.max_jobs + 1)
+        self.job_counter = len(self._running)
+        self.sem = asyncio.BoundedSemaphore(self._developing_limit + MAX_DELIVERING + 1)
         for _ in range(self.job_counter):
             await self.sem.acquire()

@@ -22,7 +22,9 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     summary="Submit a job",
     responses={
         202: {"headers": {"Location": {"description": "Poll here.", "schema": {"type": "string"}}}},
-        **problems.responses("malformed-json", "body-too-large", "invalid-request", "unavailable"),
+        **problems.responses(
+            "malformed-json", "body-too-large", "invalid-request", "queue-full", "unavailable"
+        ),
     },
 )
 async def submit(

@@ -70,6 +70,15 @@ class Fault(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Attempt(Answer):
+    """A start of a job; each but the last one ended with the loss of its worker."""
+
+    #: RFC 3339.
+    started_at: str
+    worker: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job(Answer):
     """A job, as it stood when it was asked for."""
 
@@ -82,7 +91,9 @@ class Job(Answer):
     created_at: str
     started_at: str | None = None
     finished_at: str | None = None
-    attempt: int = 0
+    #: When the record is forgotten and the pictures are deleted.
+    expires_at: str | None = None
+    attempts: tuple[Attempt, ...] = ()
     queue: QueuePlace | None = None
     progress: Progress
     images: tuple[Image, ...] = ()
@@ -92,6 +103,7 @@ class Job(Answer):
     def read(cls, data: dict[str, Any]) -> Self:
         nested = {
             "progress": Progress.read(data["progress"]),
+            "attempts": tuple(Attempt.read(attempt) for attempt in data.get("attempts", ())),
             "images": tuple(Image.read(image) for image in data.get("images", ())),
             "queue": QueuePlace.read(data["queue"]) if data.get("queue") else None,
             "error": Failure.read(data["error"]) if data.get("error") else None,

@@ -24,7 +24,7 @@ async def finish(settings: Settings, pictures: PictureStore, job_id: str) -> Non
     """What a worker does with a job, without the picture."""
     redis = connect(settings)
     store = JobStore(redis, settings)
-    claimed = await store.claim(job_id, "shapes-sd")
+    claimed = await store.claim(job_id, "shapes-sd", "here:1:abc")
     assert claimed is not None
     pictures.put(picture_key(job_id, 0, OutputFormat.PNG), CONTENT, "image/png")
     image = Image(
@@ -36,7 +36,7 @@ async def finish(settings: Settings, pictures: PictureStore, job_id: str) -> Non
         size_bytes=len(CONTENT),
         sha256=hashlib.sha256(CONTENT).hexdigest(),
     )
-    await store.succeed(claimed[1], [image], 20)
+    await store.succeed(claimed[1], [image])
     await redis.aclose()
 
 

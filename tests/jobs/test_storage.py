@@ -1,7 +1,5 @@
 """Pictures on a real S3 server."""
 
-import hashlib
-
 import httpx
 import pytest
 from pydantic import SecretStr
@@ -17,11 +15,10 @@ CONTENT = b"\x89PNG not really"
 
 def test_a_stored_picture_is_downloaded_from_its_signed_address(pictures: PictureStore) -> None:
     key = picture_key(new_job_id(), 0, OutputFormat.PNG)
-    sha256 = pictures.put(key, CONTENT, "image/png")
+    pictures.put(key, CONTENT, "image/png")
     answer = httpx.get(pictures.presign(key))
     assert answer.content == CONTENT
     assert answer.headers["content-type"] == "image/png"
-    assert sha256 == hashlib.sha256(CONTENT).hexdigest()
 
 
 def test_nobody_reads_a_picture_without_a_signature(pictures: PictureStore) -> None:

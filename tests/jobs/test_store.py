@@ -26,6 +26,7 @@ from jobs.settings import Settings
 from jobs.store import JobStore, new_job_id
 
 MODEL = "shapes-sd"
+WORKER = "here:1:abc"
 IMAGE = Image(
     index=0,
     seed=7,
@@ -39,9 +40,15 @@ FAILURE = Failure(type="internal-error", detail="it broke")
 
 
 async def claimed(store: JobStore, job_id: str) -> Lease:
-    answer = await store.claim(job_id, MODEL)
+    answer = await store.claim(job_id, MODEL, WORKER)
     assert answer is not None
     return answer[1]
+
+
+async def lapse(redis: ArqRedis, job_id: str) -> None:
+    """What the end of a lease leaves, without the wait for it."""
+    await redis.zadd(keys.queue(MODEL), {job_id: time.time() * 1000 - 1}, xx=True)
+    await redis.delete(keys.in_progress(job_id))
 
 
 async def queued_ids(redis: ArqRedis) -> list[str]:
@@ -71,7 +78,7 @@ async def test_positions_count_only_the_jobs_that_wait_ahead(
     store: JobStore, request_: AdmittedRequest
 ) -> None:
     first, second, third = [await store.submit(request_) for _ in range(3)]
-    await store.claim(first.id, MODEL)
+    await store.claim(first.id, MODEL, WORKER)
     places = [(await store.get(job.id)).queue for job in (first, second, third)]
     assert places[0] is None
     assert [place.position for place in places[1:] if place] == [0, 1]
@@ -101,15 +108,17 @@ async def test_a_job_that_succeeds_keeps_its_images_and_leaves_the_queue(
     store: JobStore, redis: ArqRedis, settings: Settings, request_: AdmittedRequest
 ) -> None:
     job = await store.submit(request_)
-    await store.succeed(await claimed(store, job.id), [IMAGE], 20)
+    await store.succeed(await claimed(store, job.id), [IMAGE])
     done = await store.get(job.id)
     assert done.status is JobStatus.SUCCEEDED
     assert done.images == (IMAGE,)
     assert done.finished_at is not None
     assert done.started_at is not None
     assert done.created_at <= done.started_at <= done.finished_at
-    left = {key.decode() for key in await redis.keys("*")}
-    assert left == {keys.job(job.id), keys.PLACES}
+    left = {key.decode() for key in await redis.keys(f"*{job.id}*")}
+    assert left == {keys.job(job.id)}
+    assert await redis.scard(keys.unfinished(MODEL)) == 0
+    assert await redis.get(keys.load(MODEL)) == b"0"
     assert await redis.ttl(keys.job(job.id)) == pytest.approx(settings.retention_s, abs=5)
 
 
@@ -117,8 +126,8 @@ async def test_a_finished_job_takes_at_most_2_kb(
     store: JobStore, redis: ArqRedis, request_: AdmittedRequest
 ) -> None:
     job = await store.submit(request_)
-    await store.succeed(await claimed(store, job.id), [IMAGE], 20)
-    used = await redis.memory_usage(keys.job(job.id))
+    await store.succeed(await claimed(store, job.id), [IMAGE])
+    used = await redis.memory_usage(keys.job(job.id), samples=0)
     assert used is not None
     assert used <= 2_048
 
@@ -129,20 +138,95 @@ async def test_a_failed_job_says_why(store: JobStore, request_: AdmittedRequest)
     assert (await store.get(job.id)).error == FAILURE
 
 
-async def test_a_second_holder_fences_the_first(store: JobStore, request_: AdmittedRequest) -> None:
+async def test_a_second_holder_fences_the_first(
+    store: JobStore, redis: ArqRedis, request_: AdmittedRequest
+) -> None:
     job = await store.submit(request_)
-    slow, quick = await claimed(store, job.id), await claimed(store, job.id)
+    slow = await claimed(store, job.id)
+    await lapse(redis, job.id)
+    quick = await claimed(store, job.id)
     for write in (
         store.report(slow, 1),
-        store.succeed(slow, [IMAGE], 20),
+        store.succeed(slow, [IMAGE]),
         store.fail(slow, FAILURE),
         store.release(slow),
     ):
         with pytest.raises(LeaseLostError):
             await write
-    await store.succeed(quick, [IMAGE], 20)
+    await store.succeed(quick, [IMAGE])
     done = await store.get(job.id)
-    assert (done.status, done.attempt) == (JobStatus.SUCCEEDED, 2)
+    assert done.status is JobStatus.SUCCEEDED
+    assert [attempt.worker for attempt in done.attempts] == [WORKER, WORKER]
+
+
+async def test_a_job_whose_holder_lives_is_not_given_to_a_second(
+    store: JobStore, request_: AdmittedRequest
+) -> None:
+    """arq can hand a job out twice, when one worker reads the queue just before another claims."""
+    job = await store.submit(request_)
+    lease = await claimed(store, job.id)
+    assert await store.claim(job.id, MODEL, WORKER) is None
+    await store.succeed(lease, [IMAGE])
+
+
+async def test_a_holder_that_asks_again_hears_the_same_answer(
+    store: JobStore, request_: AdmittedRequest
+) -> None:
+    """The answer to its first time may have been lost with the connection."""
+    job = await store.submit(request_)
+    lease = await claimed(store, job.id)
+    for _ in range(2):
+        await store.succeed(lease, [IMAGE])
+    with pytest.raises(TransitionError):
+        await store.fail(lease, FAILURE)
+
+
+async def test_a_silent_holder_that_is_heard_of_before_another_claims_goes_on(
+    store: JobStore, redis: ArqRedis, request_: AdmittedRequest
+) -> None:
+    job = await store.submit(request_)
+    lease = await claimed(store, job.id)
+    await lapse(redis, job.id)
+    assert await store.sweep(MODEL) == 1
+    await store.report(lease, 3)
+    assert await store.claim(job.id, MODEL, WORKER) is None
+    await store.succeed(lease, [IMAGE])
+
+
+async def test_a_lapsed_job_goes_to_its_old_place_before_those_that_came_later(
+    store: JobStore, redis: ArqRedis, request_: AdmittedRequest
+) -> None:
+    first, second = await store.submit(request_), await store.submit(request_)
+    await store.claim(first.id, MODEL, WORKER)
+    await lapse(redis, first.id)
+    assert await queued_ids(redis) == [second.id, first.id]
+    assert await store.sweep(MODEL) == 1
+    assert await queued_ids(redis) == [first.id, second.id]
+
+
+async def test_a_job_that_lost_every_worker_fails_with_the_history_of_its_attempts(
+    store: JobStore, redis: ArqRedis, settings: Settings, request_: AdmittedRequest
+) -> None:
+    job = await store.submit(request_)
+    for number in range(settings.max_attempts):
+        assert await store.claim(job.id, MODEL, f"host:{number}") is not None
+        await lapse(redis, job.id)
+    assert await store.claim(job.id, MODEL, "host:last") is None
+    failed = await store.get(job.id)
+    assert failed.status is JobStatus.FAILED
+    assert failed.error is not None
+    assert failed.error.type == "too-many-attempts"
+    assert [attempt.worker for attempt in failed.attempts] == ["host:0", "host:1", "host:2"]
+
+
+async def test_a_record_that_cannot_be_read_fails_and_is_not_tried_for_ever(
+    store: JobStore, redis: ArqRedis, request_: AdmittedRequest
+) -> None:
+    job = await store.submit(request_)
+    await redis.hset(keys.job(job.id), "request", "{")  # type: ignore[misc]
+    assert await store.claim(job.id, MODEL, WORKER) is None
+    assert await redis.hget(keys.job(job.id), "status") == b"failed"  # type: ignore[misc]
+    assert await queued_ids(redis) == []
 
 
 async def test_a_released_job_gets_its_old_place_and_the_attempt_does_not_count(
@@ -151,7 +235,7 @@ async def test_a_released_job_gets_its_old_place_and_the_attempt_does_not_count(
     first, second = await store.submit(request_), await store.submit(request_)
     await store.release(await claimed(store, first.id))
     again = await store.get(first.id)
-    assert (again.status, again.attempt) == (JobStatus.QUEUED, 0)
+    assert (again.status, again.attempts) == (JobStatus.QUEUED, ())
     assert await queued_ids(redis) == [first.id, second.id]
     assert not await redis.exists(keys.in_progress(first.id))
 
@@ -162,7 +246,7 @@ async def test_cancelling_a_waiting_job_takes_it_out_of_line(
     job = await store.submit(request_)
     assert (await store.cancel(job.id)).status is JobStatus.CANCELED
     assert await queued_ids(redis) == []
-    assert await store.claim(job.id, MODEL) is None
+    assert await store.claim(job.id, MODEL, WORKER) is None
 
 
 async def test_cancelling_a_running_job_tells_its_holder_at_the_next_report(
@@ -179,7 +263,7 @@ async def test_a_finished_job_cannot_be_cancelled(
     store: JobStore, request_: AdmittedRequest
 ) -> None:
     job = await store.submit(request_)
-    await store.succeed(await claimed(store, job.id), [IMAGE], 20)
+    await store.succeed(await claimed(store, job.id), [IMAGE])
     with pytest.raises(TransitionError, match="succeeded and cannot become canceled"):
         await store.cancel(job.id)
 
@@ -214,7 +298,7 @@ async def test_the_sweep_puts_back_what_arq_s_unfenced_finish_removed(
     store: JobStore, redis: ArqRedis, request_: AdmittedRequest
 ) -> None:
     job = await store.submit(request_)
-    await store.claim(job.id, MODEL)
+    await store.claim(job.id, MODEL, WORKER)
     # What arq does at the end of a holder that was paused past its lease.
     await redis.zrem(keys.queue(MODEL), job.id)
     await redis.delete(keys.definition(job.id), keys.in_progress(job.id))
@@ -224,12 +308,24 @@ async def test_the_sweep_puts_back_what_arq_s_unfenced_finish_removed(
     assert await store.sweep(MODEL) == 0, "what is in line is left alone"
 
 
+async def test_the_sweep_finds_what_the_queue_lost_among_many(
+    store: JobStore, redis: ArqRedis, request_: AdmittedRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.store.SWEEP_SIZE", 10)
+    # A set this large is scanned in several turns.
+    jobs = [await store.submit(request_) for _ in range(600)]
+    await redis.zrem(keys.queue(MODEL), jobs[300].id)
+    found = [await store.sweep(MODEL) for _ in range(100)]
+    assert sum(found) == 1
+    assert len(await queued_ids(redis)) == 600
+
+
 async def test_the_sweep_leaves_finished_jobs_alone(
     store: JobStore, redis: ArqRedis, request_: AdmittedRequest
 ) -> None:
     job = await store.submit(request_)
-    await store.succeed(await claimed(store, job.id), [IMAGE], 20)
-    await redis.sadd(keys.started(MODEL), job.id)
+    await store.succeed(await claimed(store, job.id), [IMAGE])
+    await redis.sadd(keys.unfinished(MODEL), job.id)
     assert await store.sweep(MODEL) == 0
     assert await queued_ids(redis) == []
 
@@ -274,12 +370,12 @@ async def _walk(actions: list[str], settings: Settings, request: AdmittedRequest
         try:
             match action:
                 case "claim":
-                    answer = await store.claim(job.id, MODEL)
+                    answer = await store.claim(job.id, MODEL, WORKER)
                     lease = answer[1] if answer else lease
                 case "report":
                     await store.report(lease, 1)
                 case "succeed":
-                    await store.succeed(lease, [IMAGE], 20)
+                    await store.succeed(lease, [IMAGE])
                 case "fail":
                     await store.fail(lease, FAILURE)
                 case "release":

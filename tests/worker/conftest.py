@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from jobs.store import JobStore
 from pipelines.catalog import Catalog
 from pipelines.engine import Engine
 from worker.develop import Developer
+from worker.outbox import Outbox
 from worker.taker import Taker
 
 Working = Callable[..., AbstractAsyncContextManager[Developer]]
@@ -28,15 +30,20 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture
-def developer(
-    settings: Settings, engine: Engine, store: JobStore, pictures: PictureStore
-) -> Developer:
+def outbox(tmp_path: Path, pictures: PictureStore) -> Iterator[Outbox]:
+    with Outbox(tmp_path / "outbox", 2**20, pictures) as outbox:
+        yield outbox
+
+
+@pytest.fixture
+def developer(settings: Settings, engine: Engine, store: JobStore, outbox: Outbox) -> Developer:
     return Developer(
         settings=settings,
         catalog=Catalog.load(settings.catalog),
         engine=engine,
         jobs=store,
-        pictures=pictures,
+        outbox=outbox,
+        worker="here:1:abc",
     )
 
 

@@ -22,7 +22,8 @@ from pipelines.catalog import Catalog, ModelSpec
 from pipelines.engine import Engine
 from pipelines.loading import load_pipeline
 from pipelines.pipeline import Pipeline, Progress, State
-from worker.develop import Developer, steps_done
+from worker.attempt import steps_done
+from worker.develop import Developer
 
 Until = Callable[..., Awaitable[Job]]
 Working = Callable[..., AbstractAsyncContextManager[Developer]]
@@ -164,22 +165,6 @@ async def test_a_model_that_cannot_be_loaded_fails_its_jobs_clearly(
     assert "does not exist" in failed.error.detail
 
 
-async def test_a_job_that_never_finishes_is_given_up_after_its_attempts(
-    working: Working,
-    until: Until,
-    store: JobStore,
-    settings: Settings,
-    request_: AdmittedRequest,
-) -> None:
-    job = await store.submit(request_)
-    for _ in range(settings.max_attempts):
-        await store.claim(job.id, "shapes-sd")
-    async with working():
-        failed = await until(job.id, finished)
-    assert failed.error is not None
-    assert failed.error.type == "too-many-attempts"
-
-
 async def test_a_job_out_of_time_fails_and_says_so(
     working: Working,
     until: Until,
@@ -204,7 +189,7 @@ async def test_a_stopping_worker_hands_its_job_back_unharmed(
         await until(job.id, lambda job: job.progress.step > 0)
     # Leaving the block cancels what runs, as the end of a drain does.
     back = await store.get(job.id)
-    assert (back.status, back.attempt) == (JobStatus.QUEUED, 0)
+    assert (back.status, back.attempts) == (JobStatus.QUEUED, ())
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import pytest
 from arq.connections import ArqRedis
@@ -14,7 +14,7 @@ from jobs.connection import connect
 from jobs.model import AdmittedRequest, Job, JobStatus
 from jobs.settings import Settings
 from jobs.store import JobStore
-from worker.taker import Taker
+from worker.taker import MAX_DELIVERING, Taker
 
 MODEL = "shapes-sd"
 Until = Callable[..., Awaitable[Job]]
@@ -31,10 +31,10 @@ def taking(settings: Settings, redis: ArqRedis) -> Taking:
         connection = connect(chosen)
         store = JobStore(connection, chosen)
 
-        async def develop(job_id: str, model: str) -> None:
-            claimed = await store.claim(job_id, model)
+        async def develop(job_id: str, model: str, on_developed: Callable[[], None]) -> None:
+            claimed = await store.claim(job_id, model, "here:1:abc")
             if claimed and (allowed is None or await allowed.wait()):
-                await store.succeed(claimed[1], [], 1)
+                await store.succeed(claimed[1], [])
 
         bell = Bell(connection, [MODEL])
         taker = Taker(chosen, connection, bell, MODEL, develop)
@@ -88,26 +88,24 @@ async def test_lost_connections_cost_no_slots(
         async with asyncio.timeout(5):
             while taker.job_counter:
                 await asyncio.sleep(0.01)
-    assert taker.sem._value == 3
+    assert taker.sem._value == 2 + MAX_DELIVERING + 1
 
 
 async def test_running_jobs_do_not_hide_waiting_ones_from_a_free_taker(
-    store: JobStore,
-    redis: ArqRedis,
-    taking: Taking,
-    until: Until,
-    request_: AdmittedRequest,
+    store: JobStore, taking: Taking, until: Until, request_: AdmittedRequest
 ) -> None:
-    """More jobs run than arq reads at once (100), and all of them came first."""
+    """More jobs run than a taker reads at once, and all of them came first."""
     never = asyncio.Event()
-    async with taking(never, worker_jobs=160, lease_s=30) as busy:
+    async with AsyncExitStack() as busy:
+        for _ in range(4):
+            await busy.enter_async_context(taking(never, worker_jobs=40, lease_s=60))
         running = [await store.submit(request_) for _ in range(160)]
-        await until(running[-1].id, lambda job: job.status is JobStatus.RUNNING, 30)
-        busy.allow_pick_jobs = False
-        async with taking(worker_jobs=10, poll_delay_s=0.05) as free:
-            assert free.queue_read_limit < len(running)
-            waiting = await store.submit(request_)
-            done = await until(waiting.id, finished, 10)
+        for job in running:
+            await until(job.id, lambda job: job.status is JobStatus.RUNNING, 30)
+        waiting = await store.submit(request_)
+        async with taking(worker_jobs=10, poll_delay_s=10) as free:
+            assert free.queue_read_limit == 100
+            done = await until(waiting.id, finished, 5)
     assert done.status is JobStatus.SUCCEEDED
 
 
@@ -116,9 +114,10 @@ async def test_a_silent_holder_s_job_starts_elsewhere_within_two_leases(
 ) -> None:
     job = await store.submit(request_)
     # A holder that claims the job and is never heard of again.
-    assert await store.claim(job.id, MODEL) is not None
+    assert await store.claim(job.id, MODEL, "gone:1:abc") is not None
     silent_since = time.monotonic()
     async with taking(poll_delay_s=0.1):
         done = await until(job.id, finished, 10)
-    assert (done.status, done.attempt) == (JobStatus.SUCCEEDED, 2)
+    assert done.status is JobStatus.SUCCEEDED
+    assert [attempt.worker for attempt in done.attempts] == ["gone:1:abc", "here:1:abc"]
     assert time.monotonic() - silent_since > settings.lease_s * 0.9, "a live lease was broken"

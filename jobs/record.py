@@ -1,0 +1,83 @@
+"""How a job lies in Redis: the fields of its record, and the way back to a `Job`."""
+
+import json
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from jobs.model import AdmittedRequest, Attempt, Failure, Image, Job, JobStatus, Progress
+
+#: The layout of a record, so that neighbouring versions can read each other's.
+RECORD_VERSION: Final = 1
+
+#: What a record dates, in Unix time in ms: `created_ms` and so on.
+MOMENTS: Final = ("created", "started", "finished", "expires")
+
+Record = Mapping[str, str]
+Fields = Mapping[str, str | int]
+
+
+def new_job_id() -> str:
+    """A version 7 UUID in hex: 48 bits of Unix time in ms, then 74 random ones (RFC 9562, 5.7)."""
+    unix_ms = time.time_ns() // 1_000_000
+    value = (
+        unix_ms << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    )
+    return f"{value:032x}"
+
+
+def new_fields(request: AdmittedRequest) -> Fields:
+    """What a record begins with; the submit script adds time, place, tenant and work."""
+    return {
+        "v": RECORD_VERSION,
+        "status": JobStatus.QUEUED,
+        "request": request.model_dump_json(),
+        "step": 0,
+    }
+
+
+def record_from_hash(stored: Mapping[bytes, bytes]) -> Record:
+    """The fields as Redis answers `HGETALL`, as text."""
+    return {name.decode(): value.decode() for name, value in stored.items()}
+
+
+def record_from_list(flat: list[bytes]) -> Record:
+    """The fields as a script answers them, names and values in turn, as text."""
+    texts = [part.decode() for part in flat]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
+
+
+def job_from_record(job_id: str, record: Record) -> Job:
+    """Read a record's fields into a job."""
+    request = AdmittedRequest.model_validate_json(record["request"])
+    error = record.get("error")
+    status, steps = JobStatus(record["status"]), request.steps * request.images
+    step = steps if status is JobStatus.SUCCEEDED else int(record["step"])
+    moments = {name: _moment(record[f"{name}_ms"]) for name in MOMENTS if f"{name}_ms" in record}
+    return Job(
+        id=job_id,
+        status=status,
+        request=request,
+        created_at=moments["created"],
+        started_at=moments.get("started"),
+        finished_at=moments.get("finished"),
+        expires_at=moments.get("expires"),
+        attempts=tuple(_attempts(record.get("attempts", ""))),
+        progress=Progress(step=step, steps=steps),
+        images=tuple(
+            Image.model_validate(image) for image in json.loads(record.get("images", "[]"))
+        ),
+        error=Failure.model_validate_json(error) if error else None,
+    )
+
+
+def _attempts(lines: str) -> Iterator[Attempt]:
+    for line in lines.splitlines():
+        started_ms, _, worker = line.partition(" ")
+        yield Attempt(started_at=_moment(started_ms), worker=worker)
+
+
+def _moment(unix_ms: str) -> datetime:
+    return datetime.fromtimestamp(int(unix_ms) / 1000, UTC)

@@ -1,0 +1,121 @@
+"""One attempt at a job: its images in the engine, then on their way to storage."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable
+
+from jobs.errors import StoreUnavailableError
+from jobs.model import Image, Job
+from jobs.storage import picture_key
+from pipelines.catalog import ModelSpec
+from pipelines.engine import Engine
+from pipelines.handle import Handle
+from pipelines.pipeline import ImageRequest, Picture, Progress
+from worker.encoding import encode
+from worker.outbox import Kept, Outbox
+
+#: How long storage may stay away beyond the time that the job itself may take.
+STORING_GRACE_S = 240.0
+
+
+class Attempt:
+    """Makes every picture of a job and stores it. What the outbox has is not made again."""
+
+    def __init__(
+        self, job: Job, spec: ModelSpec, engine: Engine, outbox: Outbox, timeout_s: float
+    ) -> None:
+        self._job, self._spec, self._engine, self._outbox = job, spec, engine, outbox
+        self._timeout_s = timeout_s
+        self._deadline = time.monotonic() + timeout_s
+        self._handles: list[Handle] = []
+        #: Steps of images that are finished.
+        self._finished_steps = 0
+
+    @property
+    def step(self) -> int:
+        """How far the job is, summed over its images."""
+        asked = self._job.request.steps
+        under_way = sum(steps_done(asked, handle.progress) for handle in self._handles)
+        return self._finished_steps + under_way
+
+    async def run(self, on_developed: Callable[[], None]) -> list[Image]:
+        """
+        Args:
+            on_developed: called once every picture lies on disk and only storing them is left.
+
+        Raises:
+            ExceptionGroup: of what went wrong with the images.
+            StoreUnavailableError: storage stayed away for too long; the pictures are kept.
+        """
+        try:
+            async with (
+                asyncio.timeout(self._timeout_s + STORING_GRACE_S),
+                asyncio.TaskGroup() as tasks,
+            ):
+                making = [
+                    tasks.create_task(self._made(index))
+                    for index in range(self._job.request.images)
+                ]
+                storing = [tasks.create_task(self._stored(made)) for made in making]
+                kept = await asyncio.gather(*making)
+                if all(picture.is_on_disk for picture in kept):
+                    on_developed()
+            return [task.result() for task in storing]
+        except TimeoutError:
+            raise StoreUnavailableError("storage stayed away for too long") from None
+        finally:
+            for handle in self._handles:
+                handle.cancel()
+
+    async def _made(self, index: int) -> Kept:
+        """One picture, from the outbox or from the engine."""
+        if found := await asyncio.to_thread(self._outbox.find, self._job.id, index):
+            self._finished_steps += self._job.request.steps
+            return found
+        handle = self._engine.submit(self._spec, image_request(self._job, index, self._deadline))
+        self._handles.append(handle)
+        picture = await asyncio.wrap_future(handle.future)
+        return await asyncio.to_thread(self._encoded, index, picture)
+
+    def _encoded(self, index: int, picture: Picture) -> Kept:
+        output_format = self._job.request.output_format
+        content = encode(picture.image, output_format)
+        image = Image(
+            index=index,
+            seed=self._job.request.seed + index,
+            width=picture.image.width,
+            height=picture.image.height,
+            content_type=output_format.content_type,
+            size_bytes=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+            warnings=picture.warnings,
+        )
+        return self._outbox.keep(self._job.id, image, content)
+
+    async def _stored(self, making: "asyncio.Task[Kept]") -> Image:
+        kept = await making
+        key = picture_key(self._job.id, kept.image.index, self._job.request.output_format)
+        await self._outbox.deliver(key, kept)
+        return kept.image
+
+
+def steps_done(asked: int, progress: Progress) -> int:
+    """Progress in the steps that were asked for: some schedulers take more passes than that."""
+    return asked * progress.step // max(progress.steps, 1)
+
+
+def image_request(job: Job, index: int, deadline: float) -> ImageRequest:
+    """One image of a job, as the engine takes it. Picture i is made from seed + i."""
+    request = job.request
+    return ImageRequest(
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        width=request.width,
+        height=request.height,
+        steps=request.steps,
+        guidance_scale=request.guidance_scale,
+        seed=request.seed + index,
+        scheduler=request.scheduler,
+        deadline=deadline,
+    )
