@@ -209,6 +209,12 @@ class Lifecycle(RuleBasedStateMachine):
             self.run(self.redis.delete(keys.in_progress(job.job_id)))
             job.is_lapsed = True
 
+    @rule(target=leases, job=jobs)
+    def overtake(self, job: Expected) -> Any:
+        """The holder falls silent, and another worker takes the job at once."""
+        self.fall_silent(job)
+        return self.claim(job)
+
     @rule(job=jobs)
     def lose_the_entry(self, job: Expected) -> None:
         """arq's own finish, by a worker that does not know better."""
