@@ -15,7 +15,7 @@ PORT   ?= 8420
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check format train-demo bench-engine bench-sdxl bench-start lock clean
+.PHONY: help run test check format train-demo bench-engine bench-sdxl bench-start chaos lock clean
 
 help:  ## print this menu
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench-sdxl: $(VENV)/ready  ## SDXL's true architecture on a GPU
 
 bench-start: $(VENV)/ready  ## from the 202 to running, on an idle stack
 	@$(BIN)/python -m bench.start
+
+chaos: $(VENV)/ready  ## kill every process of a working stack, again and again; nothing may be lost
+	@$(BIN)/python -m bench.chaos
 
 lock: $(VENV)/ready  ## pin every dependency anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate \

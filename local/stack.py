@@ -110,6 +110,8 @@ class Stack:
                     f"requirepass {self._secrets.redis_password}",
                     f'dir "{configuration.parent}"',
                     "appendonly yes",
+                    # With "everysec" the last second of acknowledged jobs may go with the power.
+                    "appendfsync always",
                     "maxmemory-policy noeviction",
                     'save ""',
                     f'logfile "{log}"',

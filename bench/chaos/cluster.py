@@ -1,0 +1,103 @@
+"""A stack whose processes are started again when they die, as an orchestrator would do it."""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from jobs.settings import Settings
+from local.part import Part
+from local.ports import free_port
+from local.stack import Stack
+
+#: Between two looks at whether a process lives.
+LOOK_EVERY_S = 0.1
+
+
+class Member:
+    """One process of the cluster, in as many lives as it takes."""
+
+    def __init__(self, name: str, part: Part, environment: Mapping[str, str], log: Path) -> None:
+        self.name, self.part, self._log = name, part, log
+        self._environment = {**os.environ, **part.environment, **environment}
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                self.part.command, env=self._environment, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    def revive(self) -> None:
+        """Start it again if it is dead."""
+        if self.process.poll() is not None:
+            self.process = self._start()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+class Cluster:
+    """Redis, S3, an API and some workers on this machine; use it as a context."""
+
+    def __init__(
+        self, folder: Path, models: tuple[str, ...], workers: int, environment: Mapping[str, str]
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._stack = Stack(Settings(port=free_port()), folder, models)
+        self._folder, self._workers, self._environment = folder, workers, environment
+        self.members: list[Member] = []
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        return self._stack.url
+
+    @property
+    def redis_folder(self) -> Path:
+        return self._stack.folder / "redis"
+
+    async def __aenter__(self) -> Self:
+        api, worker = self._stack.services()
+        await self._add(*self._stack.stores())
+        await self._add(api)
+        await self._add(*[worker] * self._workers)
+        self._keeper = asyncio.create_task(self._keep())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._keeper:
+            self._keeper.cancel()
+        for member in reversed(self.members):
+            member.end()
+        self._stack.close()
+
+    async def _add(self, *parts: Part) -> None:
+        for part in parts:
+            number = sum(member.part.name == part.name for member in self.members)
+            name = f"{part.name}-{number}"
+            log = self._folder / f"{name}.log"
+            self.members.append(Member(name, part, self._environment, log))
+        for part in parts:
+            async with asyncio.timeout(300):
+                while not await part.is_ready():  # noqa: ASYNC110 (nothing tells us but asking)
+                    await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _keep(self) -> None:
+        while True:
+            for member in self.members:
+                member.revive()
+            await asyncio.sleep(LOOK_EVERY_S)
