@@ -45,6 +45,11 @@ async def redis_warnings(redis: ArqRedis) -> list[str]:
         )
     if configured.get("appendonly", "yes") == "no":
         found.append("Redis has no append-only file, so a restart loses jobs; set appendonly yes")
+    elif configured.get("appendfsync", "always") != "always":
+        found.append(
+            f"Redis writes its append-only file {configured['appendfsync']}, so a power cut can lose "
+            "the last jobs; set appendfsync always"
+        )
     return found
 
 
@@ -52,8 +57,9 @@ async def _configuration(redis: ArqRedis) -> dict[str, str]:
     try:
         # One name at a time: Redis takes several from version 7 on.
         return {
-            **await redis.config_get("maxmemory-policy"),
-            **await redis.config_get("appendonly"),
+            name: value
+            for pattern in ("maxmemory-policy", "appendonly", "appendfsync")
+            for name, value in (await redis.config_get(pattern)).items()
         }
     except ResponseError:
         # Many hosted services do not say how they are configured.

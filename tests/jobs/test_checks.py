@@ -14,7 +14,11 @@ from jobs.storage import PictureStore
 @pytest.fixture
 async def misconfigured(redis: ArqRedis) -> AsyncIterator[ArqRedis]:
     """A Redis whose configuration a test may spoil."""
-    kept = {**await redis.config_get("maxmemory-policy"), **await redis.config_get("appendonly")}
+    kept = {
+        name: value
+        for pattern in ("maxmemory-policy", "appendonly", "appendfsync")
+        for name, value in (await redis.config_get(pattern)).items()
+    }
     yield redis
     for name, value in kept.items():
         await redis.config_set(name, value)
@@ -31,6 +35,7 @@ async def test_the_local_stack_has_nothing_to_warn_of(
     [
         ("maxmemory-policy", "allkeys-lru", "Redis evicts (allkeys-lru)"),
         ("appendonly", "no", "Redis has no append-only file"),
+        ("appendfsync", "everysec", "Redis writes its append-only file everysec"),
     ],
 )
 async def test_a_redis_that_may_lose_jobs_is_warned_of(
