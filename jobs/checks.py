@@ -47,8 +47,8 @@ async def redis_warnings(redis: ArqRedis) -> list[str]:
         found.append("Redis has no append-only file, so a restart loses jobs; set appendonly yes")
     elif configured.get("appendfsync", "always") != "always":
         found.append(
-            f"Redis writes its append-only file {configured['appendfsync']}, so a power cut can lose "
-            "the last jobs; set appendfsync always"
+            f"Redis writes its append-only file {configured['appendfsync']}, so a power cut can "
+            "lose the last jobs; set appendfsync always"
         )
     return found
 
