@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from arq.connections import ArqRedis
 
 from jobs import checks, logs, queue, retention
-from jobs.bell import Bell
 from jobs.connection import connect, redis_errors
 from jobs.errors import StoreUnavailableError
 from jobs.model import MAX_IMAGES
 from jobs.settings import Settings, settings
+from jobs.signals import Signals
 from jobs.storage import PictureStore
 from jobs.store import JobStore
 from jobs.tasks import is_told_to_end
@@ -86,10 +86,10 @@ async def _work(
 ) -> None:
     """Take jobs until told to stop, then let go of them in order."""
     chosen, models = developer.settings, list(developer.catalog)
-    bell = Bell(redis, models)
-    takers = [Taker(chosen, redis, bell, model, developer.develop) for model in models]
+    signals = Signals(redis)
+    takers = [Taker(chosen, redis, signals, model, developer.develop) for model in models]
     work = [
-        bell.listen(),
+        signals.listen(),
         *(taker.take() for taker in takers),
         *_chores(developer, redis, pictures),
     ]

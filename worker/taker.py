@@ -9,10 +9,10 @@ from arq.connections import ArqRedis
 from arq.worker import RetryJob, Worker, func
 
 from jobs import keys, queue
-from jobs.bell import Bell
 from jobs.connection import redis_errors
 from jobs.errors import StoreUnavailableError
 from jobs.settings import Settings
+from jobs.signals import Ring, Signals
 from jobs.tasks import is_told_to_end
 
 log = logging.getLogger("darkroom.worker")
@@ -34,7 +34,7 @@ class Taker(Worker):
     """Takes a model's jobs from its queue as soon as they are there, through Redis's absences."""
 
     def __init__(
-        self, settings: Settings, redis: ArqRedis, bell: Bell, model: str, develop: Develop
+        self, settings: Settings, redis: ArqRedis, signals: Signals, model: str, develop: Develop
     ) -> None:
         async def task(ctx: dict[Any, Any], job_id: str) -> None:
             try:
@@ -63,30 +63,35 @@ class Taker(Worker):
         # A kill before the first renewal must not wait out the longest job.
         self.in_progress_timeout_s = settings.lease_s
         self.poll_delay_s = settings.poll_delay_s
-        self._bell, self._model, self._developing_limit = bell, model, settings.worker_jobs
+        self._signals, self._model = signals, model
+        self._ring = Ring()
+        self._developing_limit = settings.worker_jobs
         self._running: dict[str, asyncio.Task[Any]] = {}
         self._delivering: set[str] = set()
 
     async def take(self) -> None:
         """Take jobs for ever; those under way go on while Redis is away."""
-        while not is_told_to_end():
-            # What only waits for storage must not keep the device from working.
-            self.max_jobs = self._developing_limit + min(len(self._delivering), MAX_DELIVERING)
-            try:
-                with redis_errors():
-                    await self._poll_iteration()
-            except StoreUnavailableError as error:
+        async with self._signals.on(keys.bell(self._model)) as self._ring:
+            while not is_told_to_end():
+                await self._take_what_is_there()
+                await self._ring.wait(self.poll_delay_s)
+                # A job that has just ended gives its slot back in this turn of the loop.
+                await asyncio.sleep(0)
+
+    async def _take_what_is_there(self) -> None:
+        # What only waits for storage must not keep the device from working.
+        self.max_jobs = self._developing_limit + min(len(self._delivering), MAX_DELIVERING)
+        try:
+            with redis_errors():
+                await self._poll_iteration()
+        except Exception as error:
+            if isinstance(error, StoreUnavailableError):
                 log.warning("%s; trying again", error)
-                await self._recount()
-                await asyncio.sleep(RETRY_S)
-            except Exception:
+            else:
                 # arq raises here what its own bookkeeping of one job met: not the others' fault.
                 log.exception("taking jobs of %s failed", self._model)
-                await self._recount()
-                await asyncio.sleep(RETRY_S)
-            await self._bell.wait(self._model, self.poll_delay_s)
-            # A job that has just ended gives its slot back in this turn of the loop.
-            await asyncio.sleep(0)
+            await self._recount()
+            await asyncio.sleep(RETRY_S)
 
     async def run_job(self, job_id: str, score: int) -> None:
         if job_id in self._running:
@@ -99,7 +104,7 @@ class Taker(Worker):
             await super().run_job(job_id, score)
         finally:
             del self._running[job_id]
-            self._bell.ring(self._model)
+            self._ring.ring()
 
     async def finish_job(self, *_: object) -> None:
         """Nothing: the job store has done it, and fenced it, which arq would not.

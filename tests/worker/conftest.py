@@ -9,9 +9,9 @@ import pytest
 import torch
 from arq.connections import ArqRedis
 
-from jobs.bell import Bell
 from jobs.model import Job
 from jobs.settings import Settings
+from jobs.signals import Signals
 from jobs.storage import PictureStore
 from jobs.store import JobStore
 from pipelines.catalog import Catalog
@@ -53,9 +53,9 @@ def working(settings: Settings, redis: ArqRedis, developer: Developer) -> Workin
 
     @asynccontextmanager
     async def run(model: str = "shapes-sd", by: Developer = developer) -> AsyncIterator[Developer]:
-        bell = Bell(redis, [model])
-        taker = Taker(settings, redis, bell, model, by.develop)
-        working = [asyncio.create_task(work) for work in (bell.listen(), taker.take())]
+        signals = Signals(redis)
+        taker = Taker(settings, redis, signals, model, by.develop)
+        working = [asyncio.create_task(work) for work in (signals.listen(), taker.take())]
         try:
             yield by
         finally:

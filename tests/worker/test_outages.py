@@ -14,10 +14,10 @@ from gate import Gate
 from pydantic import SecretStr
 
 from jobs import keys
-from jobs.bell import Bell
 from jobs.connection import connect
 from jobs.model import AdmittedRequest, Job, JobStatus
 from jobs.settings import Settings
+from jobs.signals import Signals
 from jobs.storage import PictureStore
 from jobs.store import JobStore
 from pipelines.engine import Engine
@@ -87,9 +87,9 @@ async def test_a_worker_works_on_without_redis_and_reports_when_it_is_back(
     cut_off = settings.model_copy(update=changes)
     redis = connect(cut_off)
     by = replace(developer, jobs=JobStore(redis, cut_off))
-    bell = Bell(redis, [MODEL])
-    taker = Taker(cut_off, redis, bell, MODEL, by.develop)
-    working = [asyncio.create_task(work) for work in (bell.listen(), taker.take())]
+    signals = Signals(redis)
+    taker = Taker(cut_off, redis, signals, MODEL, by.develop)
+    working = [asyncio.create_task(work) for work in (signals.listen(), taker.take())]
     job = await store.submit(request_.model_copy(update={"steps": 60}))
     await until(job.id, lambda job: job.progress.step > 0)
     await redis_gate.close()

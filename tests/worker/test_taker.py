@@ -9,10 +9,10 @@ import pytest
 from arq.connections import ArqRedis
 
 from jobs import keys
-from jobs.bell import Bell
 from jobs.connection import connect
 from jobs.model import AdmittedRequest, Job, JobStatus
 from jobs.settings import Settings
+from jobs.signals import Signals
 from jobs.store import JobStore
 from worker.taker import MAX_DELIVERING, Taker
 
@@ -36,9 +36,9 @@ def taking(settings: Settings, redis: ArqRedis) -> Taking:
             if claimed and (allowed is None or await allowed.wait()):
                 await store.succeed(claimed[1], [])
 
-        bell = Bell(connection, [MODEL])
-        taker = Taker(chosen, connection, bell, MODEL, develop)
-        work = [asyncio.create_task(task) for task in (bell.listen(), taker.take())]
+        signals = Signals(connection)
+        taker = Taker(chosen, connection, signals, MODEL, develop)
+        work = [asyncio.create_task(task) for task in (signals.listen(), taker.take())]
         async with asyncio.timeout(10):
             while not (await redis.pubsub_numsub(keys.bell(MODEL)))[0][1]:
                 await asyncio.sleep(0.01)
