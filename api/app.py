@@ -12,12 +12,13 @@ from api import problems
 from api.body_limit import BodyLimit
 from api.openapi import describe
 from api.parts import Parts
-from api.routes import health, jobs, models, page
+from api.routes import events, health, jobs, models, page
 from api.routes import problems as problem_kinds
 from jobs import checks, logs
 from jobs.connection import connect
 from jobs.settings import Settings
 from jobs.settings import settings as process_settings
+from jobs.signals import Signals
 from jobs.storage import PictureStore
 from jobs.store import JobStore
 from pipelines.catalog import Catalog
@@ -51,11 +52,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             catalog=catalog,
             jobs=JobStore(redis, chosen),
             pictures=PictureStore(chosen),
+            signals=Signals(redis),
         )
-        checking = asyncio.create_task(_warn(app.state.parts))
+        background = [
+            asyncio.create_task(work)
+            for work in (_warn(app.state.parts), app.state.parts.signals.listen())
+        ]
         yield
-        checking.cancel()
-        await asyncio.gather(checking, return_exceptions=True)
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
         await redis.aclose()
 
     # The pages at /docs bring their scripts along, so no reader's browser calls anybody else.
@@ -65,7 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes)
     problems.install(app)
     describe(app)
-    for routes in (jobs, models, health, problem_kinds):
+    for routes in (jobs, events, models, health, problem_kinds):
         app.include_router(routes.router)
     page.install(app, chosen)
     return app

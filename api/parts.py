@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from jobs.settings import Settings
+from jobs.signals import Signals
 from jobs.storage import PictureStore
 from jobs.store import JobStore
 from pipelines.catalog import Catalog
@@ -13,12 +14,13 @@ from pipelines.catalog import Catalog
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """The catalogue and the two stores."""
+    """The catalogue, the two stores, and the ear on Redis."""
 
     settings: Settings
     catalog: Catalog
     jobs: JobStore
     pictures: PictureStore
+    signals: Signals
 
 
 def _parts(request: Request) -> Parts:

@@ -43,6 +43,16 @@ def pace(model: str) -> str:
     return f"darkroom:pace:{model}"
 
 
+def events(job_id: str) -> str:
+    """A stream: what has happened to a job, for those who watch it."""
+    return f"darkroom:events:{job_id}"
+
+
+def changes(job_id: str) -> str:
+    """A channel: something has happened to the job."""
+    return f"darkroom:changes:{job_id}"
+
+
 def idempotency(tenant: str, key: str) -> str:
     """A hash: the job that a tenant submitted under an idempotency key, and what was asked."""
     return f"darkroom:idempotency:{tenant}:{key}"
@@ -87,4 +97,6 @@ def of_job(job_id: str, model: str) -> list[str]:
         tenants(model),
         load(model),
         pace(model),
+        events(job_id),
+        changes(job_id),
     ]

@@ -23,7 +23,7 @@ class Lease:
 class Reporter(Protocol):
     """Whatever renews a lease; the job store does."""
 
-    async def report(self, lease: Lease, step: int) -> None: ...
+    async def report(self, lease: Lease, step: int) -> bool: ...
 
 
 async def keep(
@@ -33,8 +33,12 @@ async def keep(
     *,
     lease_s: float,
     progress_interval_s: float,
+    on_report: Callable[[bool], None] = lambda is_watched: None,
 ) -> None:
     """Renew a lease for ever, and report the step whenever it has changed.
+
+    Args:
+        on_report: told after each report whether anybody watches the job.
 
     While Redis is away the holder works on: only Redis can say that the lease is lost.
 
@@ -47,7 +51,7 @@ async def keep(
         now, current = loop.time(), step()
         if current != reported or now - renewed_at >= lease_s / 3:
             try:
-                await reporter.report(lease, current)
+                on_report(await reporter.report(lease, current))
                 reported, renewed_at = current, now
             except StoreUnavailableError:
                 pass

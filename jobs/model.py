@@ -161,9 +161,14 @@ class AdmittedRequest(BaseModel):
     lane: Lane = Lane.INTERACTIVE
 
     @property
+    def length(self) -> int:
+        """What one image asks of a worker, in pixels times denoising steps."""
+        return self.width * self.height * (self.steps or 1)
+
+    @property
     def work(self) -> int:
         """What the job asks of a worker, in pixels times denoising steps."""
-        return self.width * self.height * (self.steps or 1) * self.images
+        return self.length * self.images
 
 
 class Image(BaseModel):
@@ -200,6 +205,16 @@ class QueuePlace(BaseModel):
 
     position: int = Field(description="How many jobs of the same model start before this one.")
     workers: int = Field(description="How many workers serve the model now.")
+
+
+class Estimate(BaseModel):
+    """When a job will be ready, by how fast such jobs have been ending."""
+
+    model_config = ConfigDict(frozen=True)
+
+    eta_s: float = Field(description="Seconds from now until its pictures are there.")
+    wait_s: float = Field(description="Of these, those until it starts.")
+    run_s: float = Field(description="Of these, those from its start, or from now, to its end.")
 
 
 class Failure(BaseModel):
@@ -239,5 +254,8 @@ class Job(BaseModel):
     )
     queue: QueuePlace | None = Field(None, description="Only while it is queued.")
     progress: Progress
+    estimate: Estimate | None = Field(
+        None, description="While it is unfinished, once workers are there and have ended such jobs."
+    )
     images: tuple[Image, ...] = ()
     error: Failure | None = None

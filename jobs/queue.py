@@ -2,13 +2,15 @@
 
 import json
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from arq.connections import ArqRedis
 from arq.jobs import serialize_job
 
 from jobs import keys
-from jobs.model import Lane, QueuePlace
+from jobs.model import Lane
+from jobs.pace import Pace
 
 #: The arq function that workers register.
 FUNCTION = "develop"
@@ -39,16 +41,29 @@ def lane_number(lane: Lane) -> int:
     return list(Lane).index(lane) - len(Lane)
 
 
-async def place(redis: ArqRedis, model: str, job_id: str) -> QueuePlace:
-    """Where a waiting job stands now.
+@dataclass(frozen=True)
+class Standing:
+    """Where a job stands among the others of its model, and how those are going."""
 
-    Running jobs stand behind every waiting one, since their score is a time.
-    """
+    #: Jobs that wait before it. Running jobs stand behind, since their score is a time.
+    ahead: int
+    workers: int
+    unfinished: int
+    #: Pixels times steps.
+    load: int
+    pace: Pace
+
+
+async def standing(redis: ArqRedis, model: str, job_id: str) -> Standing:
+    """All that is known of a job's place, in one exchange."""
     async with redis.pipeline(transaction=False) as pipe:
         pipe.zrank(keys.queue(model), job_id)
         pipe.zcount(keys.workers(model), time.time() - WORKER_SEEN_S, "+inf")
-        ahead, workers = await pipe.execute()
-    return QueuePlace(position=ahead or 0, workers=workers)
+        pipe.scard(keys.unfinished(model))
+        pipe.get(keys.load(model))
+        pipe.hgetall(keys.pace(model))
+        ahead, workers, unfinished, load, sums = await pipe.execute()
+    return Standing(ahead or 0, workers, unfinished, int(load or 0), Pace.from_hash(sums))
 
 
 async def workers(redis: ArqRedis, models: list[str]) -> dict[str, int]:

@@ -79,6 +79,8 @@ class Settings(BaseSettings):
     queue_max_work: int = Field(10**13, ge=1)
     """How much work, in pixels times denoising steps, a model's unfinished jobs may be together."""
 
+    events_retention_s: int = Field(300, ge=1)
+    """How long the events of a finished job can still be read."""
     retention_s: int = Field(7 * 24 * 3600, ge=60)
     """How long a finished job's record and its pictures are kept."""
 

@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from jobs.errors import StoreUnavailableError
-from jobs.model import OutputFormat
+from jobs.model import Job, OutputFormat
 from jobs.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 def picture_key(job_id: str, index: int, output_format: OutputFormat) -> str:
     """Where a picture lies. It follows from job and index alone, so a retry overwrites itself."""
     return f"{job_id[:8]}/{job_id}/{index}.{output_format.value}"
+
+
+def picture_keys(job: Job) -> list[str]:
+    """Where every picture of a job lies, or would."""
+    request = job.request
+    return [picture_key(job.id, index, request.output_format) for index in range(request.images)]
 
 
 def job_of_key(key: str) -> str | None:

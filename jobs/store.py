@@ -1,8 +1,10 @@
 """Job records in Redis. Every change of state is one atomic transition, fenced by the lease."""
 
+import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Iterable
+from datetime import UTC, datetime
 from importlib.resources import files
 from typing import cast
 
@@ -18,8 +20,18 @@ from jobs.errors import (
     QueueFullError,
     TransitionError,
 )
+from jobs.estimate import estimate
+from jobs.events import EventKind
 from jobs.lease import Lease
-from jobs.model import AdmittedRequest, Failure, Image, Job, JobStatus, states_before
+from jobs.model import (
+    AdmittedRequest,
+    Failure,
+    Image,
+    Job,
+    JobStatus,
+    QueuePlace,
+    states_before,
+)
 from jobs.pace import Pace
 from jobs.record import (
     Fields,
@@ -47,11 +59,13 @@ class JobStore:
         self._settings = settings
         self._lease_ms = int(settings.lease_s * 1000)
         self._retention_ms = settings.retention_s * 1000
+        self._events_ms = settings.events_retention_s * 1000
         self._submit = self._script("fair", "submit")
-        self._claim = self._script("fair", "claim")
-        self._report = self._script("report")
+        self._claim = self._script("fair", "tell", "claim")
+        self._report = self._script("tell", "report")
+        self._emit = self._script("tell", "emit")
         self._restore = self._script("restore")
-        self._transition = self._script("fair", "pace", "transition")
+        self._transition = self._script("fair", "pace", "tell", "transition")
         #: Where each model's sweep goes on.
         self._cursors: dict[str, int] = {}
 
@@ -89,6 +103,7 @@ class JobStore:
                     queue.lane_number(request.lane),
                     tenant,
                     request.work,
+                    request.length,
                     self._settings.queue_max_jobs,
                     self._settings.queue_max_work,
                     *_flat(new_fields(request)),
@@ -105,15 +120,15 @@ class JobStore:
         """Which limit of the queue a request met, and when there will be room for it."""
         most_jobs, most_work = self._settings.queue_max_jobs, self._settings.queue_max_work
         with redis_errors():
-            fields = self.redis.hmget(keys.pace(request.model), ["work", "busy_ms"])
-            pace = Pace.from_fields(*await cast(Awaitable[list[bytes | None]], fields))
+            sums = self.redis.hgetall(keys.pace(request.model))
+            pace = Pace.from_hash(await cast(Awaitable[dict[bytes, bytes]], sums))
         if jobs >= most_jobs:
             excess = (jobs + 1 - most_jobs) * work / jobs
             detail = f"has {jobs} unfinished jobs already, and may have {most_jobs}"
-            return QueueFullError(request.model, detail, most_jobs, pace.seconds_for(excess))
+            return QueueFullError(request.model, detail, most_jobs, pace.retry_after_s(excess))
         excess = work + request.work - most_work
         detail = f"has {work} pixel-steps of unfinished work already, and may have {most_work}"
-        return QueueFullError(request.model, detail, most_work, pace.seconds_for(excess))
+        return QueueFullError(request.model, detail, most_work, pace.retry_after_s(excess))
 
     async def get(self, job_id: str) -> Job:
         """
@@ -125,11 +140,24 @@ class JobStore:
         if not stored:
             raise JobNotFoundError(job_id)
         job = job_from_record(job_id, record_from_hash(stored))
-        if job.status is not JobStatus.QUEUED:
-            return job
+        return job if job.status.finished else await self._with_standing(job)
+
+    async def _with_standing(self, job: Job) -> Job:
+        """An unfinished job with its place in line and the estimate of its end."""
         with redis_errors():
-            place = await queue.place(self.redis, job.request.model, job_id)
-        return job.model_copy(update={"queue": place})
+            now = await queue.standing(self.redis, job.request.model, job.id)
+        if job.status is JobStatus.QUEUED:
+            place = QueuePlace(position=now.ahead, workers=now.workers)
+            job = job.model_copy(update={"queue": place})
+        expected = estimate(
+            job,
+            now.pace,
+            ahead=now.ahead,
+            unfinished=now.unfinished,
+            load=now.load,
+            now=datetime.now(UTC),
+        )
+        return job.model_copy(update={"estimate": expected})
 
     async def attempts(self, job_id: str) -> int:
         """How often a job has been started so far; 0 also for one that is not there."""
@@ -169,16 +197,33 @@ class JobStore:
         log.warning("job %s is given up: %s", lease.job_id, detail)
         await self.fail(lease, Failure(type=kind, detail=detail))
 
-    async def report(self, lease: Lease, step: int) -> None:
+    async def report(self, lease: Lease, step: int) -> bool:
         """Renew a lease and note how far the job is.
+
+        Returns: whether anybody watches the job.
 
         Raises:
             LeaseLostError: the job was cancelled or has another holder.
         """
         with redis_errors():
-            held = await self._report(
+            watchers = await self._report(
                 keys=keys.of_job(lease.job_id, lease.model),
                 args=[lease.job_id, lease.token, self._lease_ms, step],
+            )
+        if watchers < 0:
+            raise LeaseLostError(lease.job_id)
+        return bool(watchers)
+
+    async def emit(self, lease: Lease, kind: EventKind, data: str) -> None:
+        """Note something for those who watch the job. A preview is for those who do so now.
+
+        Raises:
+            LeaseLostError: the job was cancelled or has another holder.
+        """
+        with redis_errors():
+            held = await self._emit(
+                keys=keys.of_job(lease.job_id, lease.model),
+                args=[lease.job_id, lease.token, kind, data, int(kind is EventKind.PREVIEW)],
             )
         if not held:
             raise LeaseLostError(lease.job_id)
@@ -240,6 +285,20 @@ class JobStore:
         await self._move(job_id, job.request.model, JobStatus.CANCELED)
         return await self.get(job_id)
 
+    async def delete(self, job_id: str) -> Job:
+        """Forget a job, and stop it first if need be. What was deleted is given back.
+
+        Raises:
+            JobNotFoundError: there is no such job.
+        """
+        job = await self.get(job_id)
+        if not job.status.finished:
+            with contextlib.suppress(TransitionError):
+                await self._move(job_id, job.request.model, JobStatus.CANCELED)
+        with redis_errors():
+            await self.redis.delete(keys.job(job_id), keys.events(job_id))
+        return job
+
     async def _move(
         self,
         job_id: str,
@@ -263,6 +322,7 @@ class JobStore:
                     ",".join(sorted(states_before(wanted))),
                     token,
                     self._retention_ms,
+                    self._events_ms,
                     *_flat(fields or {}),
                 ],
             )

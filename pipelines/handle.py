@@ -28,6 +28,7 @@ class Handle:
         self.future: Future[Picture] = Future()
         #: The latest.
         self.progress = Progress(0, 0)
+        #: May be changed at any time, from any thread; without it no preview is drawn.
         self.on_progress = on_progress
         #: The engine's; None until the prompt is encoded.
         self.state: State | None = None

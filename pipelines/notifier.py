@@ -57,13 +57,14 @@ class Notifier:
             self._tell(handle, progress, draw)
 
     def _tell(self, handle: Handle, progress: Progress, draw: Draw | None) -> None:
-        if handle.on_progress is None or handle.future.done():
+        on_progress = handle.on_progress
+        if on_progress is None or handle.future.done():
             return
         try:
             picture = draw() if draw else None
             if picture is not None:
                 progress = replace(progress, preview=_webp(picture))
-            handle.on_progress(progress)
+            on_progress(progress)
         except Exception:
             log.exception("telling the progress of an image failed")
 

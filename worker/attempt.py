@@ -1,11 +1,15 @@
 """One attempt at a job: its images in the engine, then on their way to storage."""
 
 import asyncio
+import base64
 import hashlib
+import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from jobs.errors import StoreUnavailableError
+from jobs.events import EventKind
 from jobs.model import Image, Job
 from jobs.storage import picture_key
 from pipelines.catalog import ModelSpec
@@ -15,6 +19,8 @@ from pipelines.pipeline import ImageRequest, Picture, Progress
 from worker.encoding import encode
 from worker.outbox import Kept, Outbox
 
+#: Between two previews of one image.
+PREVIEW_INTERVAL_S = 0.5
 #: How long storage may stay away beyond the time that the job itself may take.
 STORING_GRACE_S = 240.0
 
@@ -28,16 +34,26 @@ class Attempt:
         self._job, self._spec, self._engine, self._outbox = job, spec, engine, outbox
         self._timeout_s = timeout_s
         self._deadline = time.monotonic() + timeout_s
-        self._handles: list[Handle] = []
+        self._handles: dict[int, Handle] = {}
         #: Steps of images that are finished.
         self._finished_steps = 0
+        self._is_watched = False
+        self._preview_due: dict[int, float] = {}
+        #: What there is to tell those who watch: kind and data.
+        self.news: asyncio.Queue[tuple[EventKind, str]] = asyncio.Queue()
 
     @property
     def step(self) -> int:
         """How far the job is, summed over its images."""
         asked = self._job.request.steps
-        under_way = sum(steps_done(asked, handle.progress) for handle in self._handles)
+        under_way = sum(steps_done(asked, handle.progress) for handle in self._handles.values())
         return self._finished_steps + under_way
+
+    def set_watched(self, is_watched: bool) -> None:
+        """Previews are drawn only while somebody watches."""
+        self._is_watched = is_watched
+        for index, handle in self._handles.items():
+            handle.on_progress = self._preview_of(index) if is_watched else None
 
     async def run(self, on_developed: Callable[[], None]) -> list[Image]:
         """
@@ -65,7 +81,7 @@ class Attempt:
         except TimeoutError:
             raise StoreUnavailableError("storage stayed away for too long") from None
         finally:
-            for handle in self._handles:
+            for handle in self._handles.values():
                 handle.cancel()
 
     async def _made(self, index: int) -> Kept:
@@ -73,8 +89,10 @@ class Attempt:
         if found := await asyncio.to_thread(self._outbox.find, self._job.id, index):
             self._finished_steps += self._job.request.steps
             return found
-        handle = self._engine.submit(self._spec, image_request(self._job, index, self._deadline))
-        self._handles.append(handle)
+        request = image_request(self._job, index, self._deadline)
+        on_progress = self._preview_of(index) if self._is_watched else None
+        handle = self._engine.submit(self._spec, request, on_progress=on_progress)
+        self._handles[index] = handle
         picture = await asyncio.wrap_future(handle.future)
         return await asyncio.to_thread(self._encoded, index, picture)
 
@@ -97,7 +115,32 @@ class Attempt:
         kept = await making
         key = picture_key(self._job.id, kept.image.index, self._job.request.output_format)
         await self._outbox.deliver(key, kept)
+        self.news.put_nowait((EventKind.IMAGE, kept.image.model_dump_json(exclude={"url"})))
         return kept.image
+
+    def _preview_of(self, index: int) -> Callable[[Progress], None]:
+        """What the engine calls on a thread of its own."""
+        loop = asyncio.get_running_loop()
+
+        def shown(progress: Progress) -> None:
+            # Whoever stops the engine last may have closed the loop.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._show, index, progress)
+
+        return shown
+
+    def _show(self, index: int, progress: Progress) -> None:
+        now = time.monotonic()
+        if progress.preview is None or now < self._preview_due.get(index, 0):
+            return
+        self._preview_due[index] = now + PREVIEW_INTERVAL_S
+        preview = {
+            "index": index,
+            "step": steps_done(self._job.request.steps, progress),
+            "content_type": "image/webp",
+            "data": base64.b64encode(progress.preview).decode(),
+        }
+        self.news.put_nowait((EventKind.PREVIEW, json.dumps(preview)))
 
 
 def steps_done(asked: int, progress: Progress) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from jobs.errors import (
@@ -102,13 +103,25 @@ class Developer:
                         lambda: attempt.step,
                         lease_s=self.settings.lease_s,
                         progress_interval_s=self.settings.progress_interval_s,
+                        on_report=attempt.set_watched,
                     )
                 )
+                telling = tasks.create_task(self._tell_news(lease, attempt))
                 images = await attempt.run(on_developed)
+                await attempt.news.join()
+                telling.cancel()
                 heartbeat.cancel()
         except BaseExceptionGroup as group:
             raise _first(group) from group
         return images
+
+    async def _tell_news(self, lease: Lease, attempt: Attempt) -> None:
+        """Tell those who watch, for ever; what happens while Redis is away they miss."""
+        while not is_told_to_end():
+            kind, data = await attempt.news.get()
+            with suppress(StoreUnavailableError):
+                await self.jobs.emit(lease, kind, data)
+            attempt.news.task_done()
 
     async def _tell(self, action: Callable[[], Awaitable[None]]) -> None:
         """Tell Redis how a job ended; while it is away, again and again."""

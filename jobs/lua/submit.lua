@@ -1,13 +1,14 @@
 -- Write a job's record, its place in the queue and its idempotency key: all of it, or nothing.
 -- KEYS: those of the job, then the idempotency key, if any
 -- ARGV: job id, definition, fingerprint of the request, ms to keep the idempotency key, lane,
---       tenant, work, most unfinished jobs, most unfinished work,
+--       tenant, work, length, most unfinished jobs, most unfinished work,
 --       then the record's further fields and values
 -- Returns 'created' or 'replayed' and the job's id, 'conflict', or 'full' with the unfinished jobs
 -- and their work.
-local record, queue, definition, _, _, unfinished, bell, served, tenants, load, _, idempotency =
-    unpack(KEYS)
-local job_id, defined, fingerprint, keep_ms, lane, tenant, work, most_jobs, most_work = unpack(ARGV)
+local record, queue, definition, _, _, unfinished, bell, served, tenants, load, _, _, _,
+    idempotency = unpack(KEYS)
+local job_id, defined, fingerprint, keep_ms, lane, tenant, work, length, most_jobs, most_work =
+    unpack(ARGV)
 lane, work = tonumber(lane), tonumber(work)
 
 if idempotency then
@@ -41,7 +42,7 @@ local place = start_place(
 redis.call('ZADD', tenants, exact(place + cost_of(work)), member)
 
 redis.call('HSET', record, 'created_ms', now_ms, 'place', exact(place), 'tenant', tenant,
-    'work', exact(work), unpack(ARGV, 10))
+    'work', exact(work), 'length', length, unpack(ARGV, 11))
 -- arq would let a definition expire after a day and then fail the job that waited longer.
 redis.call('SET', definition, defined)
 redis.call('ZADD', queue, exact(place), job_id)

@@ -1,14 +1,14 @@
 -- Move a job to another state, if its present state and its lease allow that.
 -- KEYS: those of the job
 -- ARGV: job id, wanted state, states it may come from (by comma), lease token or '',
---       ms to keep the record once it is finished, then further fields and values
+--       ms to keep the record once it is finished, and its events, then further fields and values
 -- Returns 'done', 'missing', 'fenced', or the state that forbids the move.
-local record, queue, definition, in_progress, tries, unfinished, bell, _, tenants, load, pace =
-    unpack(KEYS)
-local job_id, wanted, allowed, token, keep_ms = unpack(ARGV)
+local record, queue, definition, in_progress, tries, unfinished, bell, _, tenants, load, pace,
+    events, changes = unpack(KEYS)
+local job_id, wanted, allowed, token, keep_ms, keep_events_ms = unpack(ARGV)
 
-local held = redis.call('HMGET', record, 'status', 'lease', 'place', 'attempts', 'work', 'tenant', 'started_ms')
-local status, lease, place, attempts, work, tenant, started_ms = unpack(held)
+local held = redis.call('HMGET', record, 'status', 'lease', 'place', 'attempts', 'work', 'tenant', 'started_ms', 'length')
+local status, lease, place, attempts, work, tenant, started_ms, length = unpack(held)
 if not status then
     return 'missing'
 end
@@ -25,22 +25,25 @@ end
 
 if wanted == 'queued' then
     -- Handed back unfinished: the old place in line, and the attempt does not count.
-    redis.call('HSET', record, 'status', wanted, 'attempts', (string.gsub(attempts, '[^\n]*\n$', '')), unpack(ARGV, 6))
+    redis.call('HSET', record, 'status', wanted, 'attempts', (string.gsub(attempts, '[^\n]*\n$', '')), unpack(ARGV, 7))
     redis.call('HDEL', record, 'lease', 'started_ms')
     redis.call('DEL', in_progress)
     redis.call('ZADD', queue, place, job_id)
     redis.call('PUBLISH', bell, job_id)
+    tell(events, changes, 'queued', '{}')
     return 'done'
 end
 
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('HSET', record, 'status', wanted, 'finished_ms', now_ms, 'expires_ms', now_ms + keep_ms, unpack(ARGV, 6))
+redis.call('HSET', record, 'status', wanted, 'finished_ms', now_ms, 'expires_ms', now_ms + keep_ms, unpack(ARGV, 7))
 redis.call('PEXPIRE', record, keep_ms)
 redis.call('ZREM', queue, job_id)
 redis.call('SREM', unfinished, job_id)
 redis.call('DECRBY', load, work)
 redis.call('DEL', definition, in_progress, tries)
+tell(events, changes, 'end', '{}')
+redis.call('PEXPIRE', events, keep_events_ms)
 
 if status == 'queued' then
     -- It was never served, so its tenant's next job need not wait for it.
@@ -49,9 +52,14 @@ if status == 'queued' then
         redis.call('ZINCRBY', tenants, -cost_of(tonumber(work)), member)
     end
 elseif wanted == 'succeeded' then
-    local before = redis.call('HMGET', pace, 'work', 'busy_ms', 'ended_ms')
-    local done, busy_ms = paced(tonumber(before[1] or 0), tonumber(before[2] or 0),
-        tonumber(before[3] or 0), tonumber(started_ms), now_ms, tonumber(work))
-    redis.call('HSET', pace, 'work', exact(done), 'busy_ms', exact(busy_ms), 'ended_ms', now_ms)
+    local before = {}
+    local flat = redis.call('HGETALL', pace)
+    for index = 1, #flat, 2 do
+        before[flat[index]] = tonumber(flat[index + 1])
+    end
+    local after = paced(before, tonumber(started_ms), now_ms, tonumber(work), tonumber(length))
+    for name, value in pairs(after) do
+        redis.call('HSET', pace, name, string.format('%.17g', value))
+    end
 end
 return 'done'

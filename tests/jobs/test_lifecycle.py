@@ -145,7 +145,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.line.serve(job.lane, job.place)
         if job.attempts == MAX_ATTEMPTS:
             assert claimed is None
-            job.status = JobStatus.FAILED
+            job.status, job.holder = JobStatus.FAILED, None
             return multiple()
         job.attempts += 1
         job.status, job.holder = JobStatus.RUNNING, claimed[1]

@@ -116,7 +116,8 @@ async def test_a_job_that_succeeds_keeps_its_images_and_leaves_the_queue(
     assert done.started_at is not None
     assert done.created_at <= done.started_at <= done.finished_at
     left = {key.decode() for key in await redis.keys(f"*{job.id}*")}
-    assert left == {keys.job(job.id)}
+    assert left == {keys.job(job.id), keys.events(job.id)}
+    assert 0 < await redis.ttl(keys.events(job.id)) <= settings.events_retention_s
     assert await redis.scard(keys.unfinished(MODEL)) == 0
     assert await redis.get(keys.load(MODEL)) == b"0"
     assert await redis.ttl(keys.job(job.id)) == pytest.approx(settings.retention_s, abs=5)

@@ -1,0 +1,130 @@
+"""What happens to a job as Server-Sent Events, from where the reader was cut off."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Response, status
+from fastapi.responses import StreamingResponse
+from fastapi.sse import format_sse_event
+
+from api import problems
+from api.parts import Deps, Parts
+from api.presenting import with_url, with_urls
+from api.routes.jobs import checked
+from api.waiting import watching
+from jobs import events
+from jobs.errors import JobNotFoundError, StoreUnavailableError
+from jobs.events import Event, EventKind
+from jobs.model import Image, Job, JobStatus
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+MEDIA_TYPE = "text/event-stream"
+#: A comment goes out when nothing else has for so long, since proxies cut silent connections.
+KEEP_ALIVE_S = 15.0
+#: How often a waiting job's place in line is looked at.
+PLACE_EVERY_S = 1.0
+
+EVENTS = """\
+What happens to a job, until its end.
+
+| event | data |
+| --- | --- |
+| `queued` | `position` and `workers`; whenever they change, without an id |
+| `running` | `attempt` and `worker` |
+| `progress` | `step` and `steps`, summed over the job's images |
+| `preview` | a small picture as base64 in `data`, its `content_type`, `index` and `step` |
+| `image` | a stored picture, with its address |
+| `end` | the whole job; the stream closes |
+
+Send the last `id` as `Last-Event-ID` to go on after a cut without a gap or a repeat, as browsers
+do by themselves. After `end` the answer is 204, which tells them to stop.
+"""
+
+
+@router.get(
+    "/{job_id}/events",
+    summary="Watch a job",
+    description=EVENTS,
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}, "description": "Events."},
+        204: {"description": "The reader has seen the end."},
+        **problems.responses("job-not-found", "invalid-request", "unavailable"),
+    },
+)
+async def watch(
+    job_id: str,
+    parts: Deps,
+    last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,15}-\d{1,10}$")] = None,
+) -> Response:
+    job = await parts.jobs.get(checked(job_id))
+    after = last_event_id or events.BEGINNING
+    if await _has_seen_the_end(parts, job, after):
+        return Response(status_code=status.HTTP_204_NO_CONTENT)
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_stream(parts, job, after), media_type=MEDIA_TYPE, headers=headers)
+
+
+async def _has_seen_the_end(parts: Parts, job: Job, after: str) -> bool:
+    if job.finished_at is None or await events.read(parts.jobs.redis, job.id, after, count=1):
+        return False
+    return events.unix_ms(after) >= _unix_ms(job.finished_at)
+
+
+async def _stream(parts: Parts, job: Job, after: str) -> AsyncIterator[bytes]:
+    """Events as they happen. A reader that is slow is read for more slowly, and costs no memory."""
+    spoken_at, place = time.monotonic(), None
+    async with watching(parts, job.id) as ring:
+        while True:
+            await ring.wait(PLACE_EVERY_S if job.status is JobStatus.QUEUED else KEEP_ALIVE_S)
+            was_finished = job.status.finished
+            try:
+                news = await events.read(parts.jobs.redis, job.id, after)
+                job = await parts.jobs.get(job.id)
+            except StoreUnavailableError:
+                # The reader stays; what it misses now is read when Redis is back.
+                continue
+            except JobNotFoundError:
+                return
+            if job.queue and job.queue != place:
+                place, spoken_at = job.queue, time.monotonic()
+                yield _event(EventKind.QUEUED, job.queue.model_dump_json())
+            for event in news:
+                after, spoken_at = event.id, time.monotonic()
+                if event.kind is EventKind.END:
+                    yield _event(EventKind.END, with_urls(job, parts).model_dump_json(), after)
+                    return
+                yield _event(event.kind, _data(event, job, parts), after)
+            if was_finished and not news and job.finished_at:
+                # Its events have been forgotten; its record has not.
+                ended = f"{_unix_ms(job.finished_at)}-0"
+                yield _event(EventKind.END, with_urls(job, parts).model_dump_json(), ended)
+                return
+            if news or job.status.finished:
+                ring.ring()
+            elif time.monotonic() - spoken_at >= KEEP_ALIVE_S:
+                spoken_at = time.monotonic()
+                yield format_sse_event(comment="still here")
+
+
+def _data(event: Event, job: Job, parts: Parts) -> str:
+    """What the stream does not hold: how far there is to go, and where a picture is now."""
+    data: dict[str, Any] = event.data
+    match event.kind:
+        case EventKind.PROGRESS:
+            data = {**data, "steps": job.progress.steps}
+        case EventKind.IMAGE:
+            return with_url(Image.model_validate(data), job, parts).model_dump_json()
+    return json.dumps(data, separators=(",", ":"))
+
+
+def _event(kind: EventKind, data: str, event_id: str | None = None) -> bytes:
+    return format_sse_event(event=kind, data_str=data, id=event_id)
+
+
+def _unix_ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)

@@ -1,0 +1,58 @@
+"""Holding an answer until a job has changed, without asking Redis again and again."""
+
+import re
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import Header, Query
+
+from api.parts import Parts
+from jobs import keys
+from jobs.model import Job
+from jobs.signals import Ring
+
+#: The longest that one request is held; what lies between would often cut longer ones.
+LONGEST_WAIT_S = 60.0
+
+WaitQuery = Annotated[
+    float | None,
+    Query(
+        ge=0,
+        le=LONGEST_WAIT_S,
+        allow_inf_nan=False,
+        description="Hold the answer for so many seconds at most, until the job's status changes; "
+        "with `If-None-Match`, until anything does. `Prefer: wait=30` does the same (RFC 7240).",
+    ),
+]
+PreferHeader = Annotated[str | None, Header(max_length=255, include_in_schema=False)]
+
+
+def wait_s(asked: float | None, prefer: str | None) -> float:
+    """How long the client wants to wait; what it prefers but cannot have is cut."""
+    if asked is not None:
+        return asked
+    preferred = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})", prefer or "")
+    return min(float(preferred[1]), LONGEST_WAIT_S) if preferred else 0.0
+
+
+@asynccontextmanager
+async def watching(parts: Parts, job_id: str) -> AsyncIterator[Ring]:
+    """Rings whenever something happens to a job."""
+    async with parts.signals.on(keys.changes(job_id)) as ring:
+        yield ring
+
+
+async def hold(parts: Parts, job: Job, for_s: float, is_due: Callable[[Job], bool]) -> Job:
+    """The job as soon as it is due, or as it is when the time is up. Raises as `JobStore.get`."""
+    if not for_s or is_due(job) or job.status.finished:
+        return job
+    until = time.monotonic() + for_s
+    async with watching(parts, job.id) as ring:
+        while (left_s := until - time.monotonic()) > 0:
+            await ring.wait(left_s)
+            job = await parts.jobs.get(job.id)
+            if is_due(job) or job.status.finished:
+                break
+    return job
