@@ -12,7 +12,7 @@ from api import problems
 from api.body_limit import BodyLimit
 from api.openapi import describe
 from api.parts import Parts
-from api.routes import events, health, jobs, models, page
+from api.routes import batches, events, health, jobs, models, page
 from api.routes import problems as problem_kinds
 from jobs import checks, logs
 from jobs.connection import connect
@@ -71,7 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes)
     problems.install(app)
     describe(app)
-    for routes in (jobs, events, models, health, problem_kinds):
+    for routes in (jobs, events, batches, models, health, problem_kinds):
         app.include_router(routes.router)
     page.install(app, chosen)
     return app

@@ -1,7 +1,7 @@
 """Everything a client can be refused for, as RFC 9457 problems. The table is the documentation."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -215,7 +215,7 @@ def _from_http(request: Request, error: HTTPException) -> Problem:
 
 
 def _from_validation(error: RequestValidationError) -> Problem:
-    faults = [_fault(item) for item in error.errors()]
+    faults = [fault_of(item) for item in error.errors()]
     broken = next((item for item in error.errors() if item["type"] == "json_invalid"), None)
     if broken is not None:
         where = broken["loc"][-1]
@@ -227,7 +227,8 @@ def _from_validation(error: RequestValidationError) -> Problem:
 _LIMITS = ("max_length", "min_length", "le", "ge", "lt", "gt", "expected", "pattern")
 
 
-def _fault(item: dict[str, Any]) -> Fault:
+def fault_of(item: Mapping[str, Any]) -> Fault:
+    """A fault as pydantic tells it."""
     # The first part of the location says body, path or query, which the client knows.
     field = ".".join(str(part) for part in item["loc"][1:]) or str(item["loc"][0])
     context = item.get("ctx", {})

@@ -53,8 +53,18 @@ def changes(job_id: str) -> str:
     return f"darkroom:changes:{job_id}"
 
 
+def index(tenant: str) -> str:
+    """A sorted set of a tenant's job ids, all of one score: ids sort by when they were made."""
+    return f"darkroom:jobs:{tenant}"
+
+
+def batch(batch_id: str) -> str:
+    """A hash: the jobs that were submitted together."""
+    return f"darkroom:batch:{batch_id}"
+
+
 def idempotency(tenant: str, key: str) -> str:
-    """A hash: the job that a tenant submitted under an idempotency key, and what was asked."""
+    """A hash: what a tenant submitted under an idempotency key, and its fingerprint."""
     return f"darkroom:idempotency:{tenant}:{key}"
 
 

@@ -1,15 +1,20 @@
 """What a job is: the wire schema, with its limits, and the states it passes through."""
 
+import json
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 #: JSON numbers are exact up to here in every client (RFC 8259, section 6).
 MAX_SEED = 2**53 - 1
 #: Pictures of one job.
 MAX_IMAGES = 16
+#: Jobs of one batch.
+MAX_BATCH = 1_000
+#: Labels of one job, and the size of its metadata as JSON.
+MAX_LABELS, MAX_METADATA_BYTES = 16, 4_096
 #: A job's id: a version 7 UUID in hex, so that ids sort by the time they were made (RFC 9562).
 JOB_ID_PATTERN = "^[0-9a-f]{32}$"
 
@@ -77,6 +82,16 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _small(metadata: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(metadata).encode()) > MAX_METADATA_BYTES:
+        raise ValueError(f"metadata takes at most {MAX_METADATA_BYTES} bytes as JSON")
+    return metadata
+
+
+Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,63}$")]
+LabelValue = Annotated[str, StringConstraints(max_length=255)]
+
+
 class JobRequest(BaseModel):
     """What a client asks for. What is left out takes the model's default."""
 
@@ -140,6 +155,12 @@ class JobRequest(BaseModel):
         Lane.INTERACTIVE,
         description="`batch` jobs start when no `interactive` one waits for the model.",
     )
+    labels: dict[Label, LabelValue] = Field(
+        {}, max_length=MAX_LABELS, description="Names and values to find the job by."
+    )
+    metadata: Annotated[dict[str, Any], AfterValidator(_small)] = Field(
+        {}, description="Whatever the client wants to find with the job again."
+    )
 
 
 class AdmittedRequest(BaseModel):
@@ -159,6 +180,8 @@ class AdmittedRequest(BaseModel):
     seed: int
     output_format: OutputFormat
     lane: Lane = Lane.INTERACTIVE
+    labels: dict[str, str] = {}
+    metadata: dict[str, Any] = {}
 
     @property
     def length(self) -> int:
@@ -259,3 +282,17 @@ class Job(BaseModel):
     )
     images: tuple[Image, ...] = ()
     error: Failure | None = None
+
+
+class Batch(BaseModel):
+    """Jobs that were submitted together."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str = Field(pattern=JOB_ID_PATTERN)
+    created_at: datetime
+    jobs: tuple[str, ...] = Field(description="The ids of its jobs, in the order they were asked.")
+    counts: dict[JobStatus, int] = Field(
+        description="How many of its jobs stand where; those already forgotten are not counted."
+    )
+    finished: bool = Field(description="Whether all of its jobs have finished.")

@@ -3,11 +3,12 @@
 import json
 import secrets
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from jobs.model import AdmittedRequest, Attempt, Failure, Image, Job, JobStatus, Progress
+from jobs.model import AdmittedRequest, Attempt, Batch, Failure, Image, Job, JobStatus, Progress
 
 #: The layout of a record, so that neighbouring versions can read each other's.
 RECORD_VERSION: Final = 1
@@ -28,12 +29,17 @@ def new_job_id() -> str:
     return f"{value:032x}"
 
 
+def first_id_at(moment: datetime) -> str:
+    """Sorts before every id made from that moment on, and after all earlier ones."""
+    return f"{int(moment.timestamp() * 1000):012x}" + "0" * 20
+
+
 def new_fields(request: AdmittedRequest) -> Fields:
     """What a record begins with; the submit script adds time, place, tenant and work."""
     return {
         "v": RECORD_VERSION,
         "status": JobStatus.QUEUED,
-        "request": request.model_dump_json(),
+        "request": request.model_dump_json(exclude_defaults=True),
         "step": 0,
     }
 
@@ -70,6 +76,18 @@ def job_from_record(job_id: str, record: Record) -> Job:
             Image.model_validate(image) for image in json.loads(record.get("images", "[]"))
         ),
         error=Failure.model_validate_json(error) if error else None,
+    )
+
+
+def batch_from_record(batch_id: str, record: Record, statuses: list[str]) -> Batch:
+    """Read a batch, given where its jobs stand that are not forgotten yet."""
+    counts = Counter(map(JobStatus, statuses))
+    return Batch(
+        id=batch_id,
+        created_at=_moment(record["created_ms"]),
+        jobs=tuple(record["jobs"].split()),
+        counts={status: counts[status] for status in JobStatus},
+        finished=all(status.finished for status in counts),
     )
 
 

@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     """The address that the API listens on."""
     port: int = Field(8420, ge=1, le=65_535)
     """The port that the API listens on."""
-    max_body_bytes: int = Field(65_536, ge=1_024)
+    max_body_bytes: int = Field(2**20, ge=1_024)
     """The largest request body that is read."""
 
     max_batch_rows: int = Field(32, ge=1, le=512)

@@ -3,28 +3,21 @@
 import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import cast
 
 from arq.connections import ArqRedis
-from redis.commands.core import AsyncScript
 
 from jobs import keys, queue
 from jobs.connection import redis_errors
-from jobs.errors import (
-    IdempotencyError,
-    JobNotFoundError,
-    LeaseLostError,
-    QueueFullError,
-    TransitionError,
-)
+from jobs.errors import JobNotFoundError, LeaseLostError, TransitionError
 from jobs.estimate import estimate
 from jobs.events import EventKind
 from jobs.lease import Lease
 from jobs.model import (
     AdmittedRequest,
+    Batch,
     Failure,
     Image,
     Job,
@@ -32,16 +25,17 @@ from jobs.model import (
     QueuePlace,
     states_before,
 )
-from jobs.pace import Pace
 from jobs.record import (
     Fields,
+    batch_from_record,
     job_from_record,
-    new_fields,
     new_job_id,
     record_from_hash,
     record_from_list,
 )
+from jobs.scripts import Scripts
 from jobs.settings import Settings
+from jobs.submission import Submission
 
 log = logging.getLogger("darkroom.jobs")
 
@@ -60,19 +54,10 @@ class JobStore:
         self._lease_ms = int(settings.lease_s * 1000)
         self._retention_ms = settings.retention_s * 1000
         self._events_ms = settings.events_retention_s * 1000
-        self._submit = self._script("fair", "submit")
-        self._claim = self._script("fair", "tell", "claim")
-        self._report = self._script("tell", "report")
-        self._emit = self._script("tell", "emit")
-        self._restore = self._script("restore")
-        self._transition = self._script("fair", "pace", "tell", "transition")
+        self._scripts = Scripts(redis)
+        self._submission = Submission(redis, self._scripts, settings)
         #: Where each model's sweep goes on.
         self._cursors: dict[str, int] = {}
-
-    def _script(self, *names: str) -> AsyncScript:
-        """One script of several files: functions first, what uses them last."""
-        parts = [(files("jobs") / "lua" / f"{name}.lua").read_text() for name in names]
-        return self.redis.register_script("\n".join(parts))
 
     async def submit(
         self,
@@ -82,53 +67,67 @@ class JobStore:
         idempotency_key: str = "",
         fingerprint: str = "",
     ) -> Job:
-        """Record a job and put it in line, in one step.
+        """Record a job and put it in line, in one step. Raises as `Submission.submit`.
 
         Submitting again under the same idempotency key answers with the job that is there.
+        """
+        job_id = await self._submission.submit(
+            [request], tenant=tenant, idempotency_key=idempotency_key, fingerprint=fingerprint
+        )
+        return await self.get(job_id)
+
+    async def submit_batch(
+        self,
+        requests: Sequence[AdmittedRequest],
+        *,
+        tenant: str = DEFAULT_TENANT,
+        idempotency_key: str = "",
+        fingerprint: str = "",
+    ) -> Batch:
+        """Record all of these jobs and put them in line, or none. Raises as `Submission.submit`."""
+        batch_id = await self._submission.submit(
+            requests,
+            tenant=tenant,
+            idempotency_key=idempotency_key,
+            fingerprint=fingerprint,
+            batch_id=new_job_id(),
+        )
+        return await self.get_batch(batch_id)
+
+    async def get_batch(self, batch_id: str) -> Batch:
+        """
+        Raises:
+            JobNotFoundError: there is no such batch, or its record has expired.
+        """
+        with redis_errors():
+            stored = await cast(
+                Awaitable[dict[bytes, bytes]], self.redis.hgetall(keys.batch(batch_id))
+            )
+            if not stored:
+                raise JobNotFoundError(batch_id)
+            record = record_from_hash(stored)
+            job_ids = record["jobs"].split()
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for job_id in job_ids:
+                    pipe.hget(keys.job(job_id), "status")
+                statuses = await pipe.execute()
+            batch = batch_from_record(batch_id, record, [s.decode() for s in statuses if s])
+            if not batch.finished:
+                await self.redis.pexpire(keys.batch(batch_id), self._retention_ms)
+        return batch
+
+    async def cancel_batch(self, batch_id: str) -> Batch:
+        """Stop every job of a batch that has not finished.
 
         Raises:
-            IdempotencyError: the key was used for a request with another fingerprint.
-            QueueFullError: the model has as many jobs, or as much work, as it may have.
+            JobNotFoundError: there is no such batch.
         """
-        job_id = new_job_id()
-        further = [keys.idempotency(tenant, idempotency_key)] if idempotency_key else []
-        with redis_errors():
-            outcome, *found = await self._submit(
-                keys=[*keys.of_job(job_id, request.model), *further],
-                args=[
-                    job_id,
-                    queue.definition(job_id),
-                    fingerprint,
-                    self._retention_ms,
-                    queue.lane_number(request.lane),
-                    tenant,
-                    request.work,
-                    request.length,
-                    self._settings.queue_max_jobs,
-                    self._settings.queue_max_work,
-                    *_flat(new_fields(request)),
-                ],
-            )
-        match outcome.decode():
-            case "conflict":
-                raise IdempotencyError(idempotency_key)
-            case "full":
-                raise await self._refusal(request, jobs=int(found[0]), work=int(found[1]))
-        return await self.get(found[0].decode())
-
-    async def _refusal(self, request: AdmittedRequest, *, jobs: int, work: int) -> QueueFullError:
-        """Which limit of the queue a request met, and when there will be room for it."""
-        most_jobs, most_work = self._settings.queue_max_jobs, self._settings.queue_max_work
-        with redis_errors():
-            sums = self.redis.hgetall(keys.pace(request.model))
-            pace = Pace.from_hash(await cast(Awaitable[dict[bytes, bytes]], sums))
-        if jobs >= most_jobs:
-            excess = (jobs + 1 - most_jobs) * work / jobs
-            detail = f"has {jobs} unfinished jobs already, and may have {most_jobs}"
-            return QueueFullError(request.model, detail, most_jobs, pace.retry_after_s(excess))
-        excess = work + request.work - most_work
-        detail = f"has {work} pixel-steps of unfinished work already, and may have {most_work}"
-        return QueueFullError(request.model, detail, most_work, pace.retry_after_s(excess))
+        batch = await self.get_batch(batch_id)
+        # The last first: those that wait leave no gap in their tenant's turns.
+        for job_id in reversed(batch.jobs):
+            with contextlib.suppress(JobNotFoundError, TransitionError):
+                await self.cancel(job_id)
+        return await self.get_batch(batch_id)
 
     async def get(self, job_id: str) -> Job:
         """
@@ -175,7 +174,7 @@ class JobStore:
         most = self._settings.max_attempts
         lease = Lease(job_id=job_id, model=model)
         with redis_errors():
-            answer = await self._claim(
+            answer = await self._scripts.claim(
                 keys=keys.of_job(job_id, model),
                 args=[job_id, lease.token, self._lease_ms, worker, most],
             )
@@ -206,7 +205,7 @@ class JobStore:
             LeaseLostError: the job was cancelled or has another holder.
         """
         with redis_errors():
-            watchers = await self._report(
+            watchers = await self._scripts.report(
                 keys=keys.of_job(lease.job_id, lease.model),
                 args=[lease.job_id, lease.token, self._lease_ms, step],
             )
@@ -221,7 +220,7 @@ class JobStore:
             LeaseLostError: the job was cancelled or has another holder.
         """
         with redis_errors():
-            held = await self._emit(
+            held = await self._scripts.emit(
                 keys=keys.of_job(lease.job_id, lease.model),
                 args=[lease.job_id, lease.token, kind, data, int(kind is EventKind.PREVIEW)],
             )
@@ -242,7 +241,7 @@ class JobStore:
             )
             suspects = [job_id.decode() for job_id in (*lapsed, *await self._lost(model))]
             put_back = [
-                await self._restore(
+                await self._scripts.restore(
                     keys=keys.of_job(job_id, model), args=[job_id, queue.definition(job_id)]
                 )
                 for job_id in suspects
@@ -296,6 +295,7 @@ class JobStore:
             with contextlib.suppress(TransitionError):
                 await self._move(job_id, job.request.model, JobStatus.CANCELED)
         with redis_errors():
+            # The index forgets it when it next meets it.
             await self.redis.delete(keys.job(job_id), keys.events(job_id))
         return job
 
@@ -314,7 +314,7 @@ class JobStore:
             TransitionError: the job's state forbids the move.
         """
         with redis_errors():
-            answer = await self._transition(
+            answer = await self._scripts.transition(
                 keys=keys.of_job(job_id, model),
                 args=[
                     job_id,

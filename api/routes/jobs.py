@@ -1,20 +1,24 @@
 """Submit a job, look at it, stop it."""
 
 import asyncio
-import hashlib
 import re
+from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response, status
+from fastapi import APIRouter, Header, Query, Response, status
+from pydantic import BaseModel, Field
 
 from api import problems
 from api.admission import admit
+from api.idempotency import IdempotencyKey, fingerprint
 from api.parts import Deps
-from api.presenting import answer, etag
+from api.presenting import answer, etag, with_urls
 from api.waiting import PreferHeader, WaitQuery, hold, wait_s
+from jobs import listing
 from jobs.errors import JobNotFoundError, TransitionError
-from jobs.model import JOB_ID_PATTERN, Job, JobRequest
+from jobs.model import JOB_ID_PATTERN, Job, JobRequest, JobStatus
 from jobs.storage import picture_keys
+from jobs.store import DEFAULT_TENANT
 
 ETAG_HEADER = {"ETag": {"description": "Send it as `If-None-Match`.", "schema": {"type": "string"}}}
 
@@ -37,15 +41,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 async def submit(
     request: JobRequest,
     parts: Deps,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            min_length=1,
-            max_length=255,
-            pattern=r"^[\x21-\x7e]+$",
-            description="Submitting again with the same key and body answers with the same job.",
-        ),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
     wait: WaitQuery = None,
     prefer: PreferHeader = None,
 ) -> Response:
@@ -53,12 +49,56 @@ async def submit(
     job = await parts.jobs.submit(
         admit(request, parts.catalog),
         idempotency_key=idempotency_key or "",
-        fingerprint=hashlib.sha256(request.model_dump_json().encode()).hexdigest(),
+        fingerprint=fingerprint(request),
     )
     if for_s := wait_s(wait, prefer):
         job = await hold(parts, job, for_s, lambda job: job.status.finished)
     has_ended = bool(for_s) and job.status.finished
     return answer(job, parts, code=status.HTTP_200_OK if has_ended else status.HTTP_202_ACCEPTED)
+
+
+class JobPage(BaseModel):
+    """Some jobs, newest first."""
+
+    jobs: list[Job]
+    next: str | None = Field(description="Send it as `cursor` for the next page; null at the end.")
+
+
+@router.get(
+    "",
+    summary="List jobs",
+    responses=problems.responses("invalid-request", "unavailable"),
+)
+async def list_jobs(
+    parts: Deps,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[
+        str | None, Query(pattern=JOB_ID_PATTERN, description="`next` of the page before.")
+    ] = None,
+    status: JobStatus | None = None,
+    model: Annotated[str | None, Query(max_length=64)] = None,
+    label: Annotated[
+        str | None, Query(max_length=320, pattern="^[^:]+:", description="`name:value`")
+    ] = None,
+    batch: Annotated[str | None, Query(pattern=JOB_ID_PATTERN)] = None,
+    created_from: datetime | None = None,
+    created_before: datetime | None = None,
+) -> JobPage:
+    """Jobs that are remembered, newest first. What is submitted meanwhile moves no page.
+
+    A page can be short, even empty, with a `next`: then few of many jobs were wanted.
+    """
+    name, _, value = (label or "").partition(":")
+    wanted = listing.Filter(
+        status=status,
+        model=model,
+        label=(name, value) if name else None,
+        batch=batch,
+        created_from=created_from,
+        created_before=created_before,
+    )
+    page = await listing.page(parts.jobs.redis, DEFAULT_TENANT, wanted, after=cursor, limit=limit)
+    return JobPage(jobs=[with_urls(job, parts) for job in page.jobs], next=page.next)
 
 
 @router.get(

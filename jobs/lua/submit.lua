@@ -1,18 +1,18 @@
--- Write a job's record, its place in the queue and its idempotency key: all of it, or nothing.
--- KEYS: those of the job, then the idempotency key, if any
--- ARGV: job id, definition, fingerprint of the request, ms to keep the idempotency key, lane,
---       tenant, work, length, most unfinished jobs, most unfinished work,
---       then the record's further fields and values
--- Returns 'created' or 'replayed' and the job's id, 'conflict', or 'full' with the unfinished jobs
--- and their work.
-local record, queue, definition, _, _, unfinished, bell, served, tenants, load, _, _, _,
-    idempotency = unpack(KEYS)
-local job_id, defined, fingerprint, keep_ms, lane, tenant, work, length, most_jobs, most_work =
-    unpack(ARGV)
-lane, work = tonumber(lane), tonumber(work)
+-- Write jobs' records, their places in the queue and their idempotency key: all of it, or nothing.
+-- KEYS: the idempotency key or '', the batch or '', then for each job those of the job and its
+--       tenant's index
+-- ARGV: number of jobs, fingerprint of the request, ms to keep the idempotency key, id to keep under
+--       it, most unfinished jobs and most unfinished work of a model; then for each job, as JSON:
+--       id, definition, lane, tenant, work, length, and its record's further fields
+-- Returns 'created' or 'replayed' and the id, 'conflict', or 'full' with the number of the job that
+-- finds no room, and its model's unfinished jobs and their work.
+local count, fingerprint, keep_ms, id, most_jobs, most_work = unpack(ARGV)
+count, most_jobs, most_work = tonumber(count), tonumber(most_jobs), tonumber(most_work)
+local KEYS_OF_JOB = 14
+local idempotency, batch = KEYS[1], KEYS[2]
 
-if idempotency then
-    local earlier = redis.call('HMGET', idempotency, 'job', 'fingerprint')
+if idempotency ~= '' then
+    local earlier = redis.call('HMGET', idempotency, 'id', 'fingerprint')
     if earlier[1] and earlier[2] ~= fingerprint then
         return {'conflict'}
     elseif earlier[1] then
@@ -20,33 +20,62 @@ if idempotency then
     end
 end
 
-local jobs, load_now = redis.call('SCARD', unfinished), tonumber(redis.call('GET', load) or 0)
--- A job that is larger than the limit by itself may still run when there is nothing else.
-if jobs >= tonumber(most_jobs) or (load_now > 0 and load_now + work > tonumber(most_work)) then
-    return {'full', jobs, exact(load_now)}
+local jobs, keys_of = {}, {}
+for number = 1, count do
+    jobs[number] = cjson.decode(ARGV[6 + number])
+    keys_of[number] = {unpack(KEYS, (number - 1) * KEYS_OF_JOB + 3, number * KEYS_OF_JOB + 2)}
 end
 
-if idempotency then
-    redis.call('HSET', idempotency, 'job', job_id, 'fingerprint', fingerprint)
+-- Whether all of them fit, before the first is written.
+local taken = {}
+for number, job in ipairs(jobs) do
+    local _, _, _, _, _, unfinished, _, _, _, load = unpack(keys_of[number])
+    taken[load] = taken[load] or {
+        jobs = redis.call('SCARD', unfinished), work = tonumber(redis.call('GET', load) or 0),
+    }
+    local model = taken[load]
+    -- A job that is larger than the limit by itself may still run when there is nothing else.
+    if model.jobs >= most_jobs or (model.work > 0 and model.work + job.work > most_work) then
+        return {'full', number - 1, model.jobs, exact(model.work)}
+    end
+    model.jobs, model.work = model.jobs + 1, model.work + job.work
+end
+
+if idempotency ~= '' then
+    redis.call('HSET', idempotency, 'id', id, 'fingerprint', fingerprint)
     redis.call('PEXPIRE', idempotency, keep_ms)
 end
 
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-local member = lane .. '/' .. tenant
-local place = start_place(
-    lane,
-    tonumber(redis.call('HGET', served, lane) or nil),
-    tonumber(redis.call('ZSCORE', tenants, member) or nil)
-)
-redis.call('ZADD', tenants, exact(place + cost_of(work)), member)
 
-redis.call('HSET', record, 'created_ms', now_ms, 'place', exact(place), 'tenant', tenant,
-    'work', exact(work), 'length', length, unpack(ARGV, 11))
--- arq would let a definition expire after a day and then fail the job that waited longer.
-redis.call('SET', definition, defined)
-redis.call('ZADD', queue, exact(place), job_id)
-redis.call('SADD', unfinished, job_id)
-redis.call('INCRBY', load, exact(work))
-redis.call('PUBLISH', bell, job_id)
-return {'created', job_id}
+if batch ~= '' then
+    local ids = {}
+    for number, job in ipairs(jobs) do
+        ids[number] = job.id
+    end
+    redis.call('HSET', batch, 'created_ms', now_ms, 'jobs', table.concat(ids, ' '))
+    redis.call('PEXPIRE', batch, keep_ms)
+end
+
+for number, job in ipairs(jobs) do
+    local record, queue, definition, _, _, unfinished, bell, served, tenants, load, _, _, _, index =
+        unpack(keys_of[number])
+    local member = job.lane .. '/' .. job.tenant
+    local place = start_place(
+        job.lane,
+        tonumber(redis.call('HGET', served, job.lane) or nil),
+        tonumber(redis.call('ZSCORE', tenants, member) or nil)
+    )
+    redis.call('ZADD', tenants, exact(place + cost_of(job.work)), member)
+    redis.call('HSET', record, 'created_ms', now_ms, 'place', exact(place), 'tenant', job.tenant,
+        'work', exact(job.work), 'length', exact(job.length), unpack(job.fields))
+    -- arq would let a definition expire after a day and then fail the job that waited longer.
+    redis.call('SET', definition, job.definition)
+    redis.call('ZADD', queue, exact(place), job.id)
+    redis.call('SADD', unfinished, job.id)
+    redis.call('INCRBY', load, exact(job.work))
+    redis.call('ZADD', index, 0, job.id)
+    redis.call('PUBLISH', bell, job.id)
+end
+return {'created', id}

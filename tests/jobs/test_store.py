@@ -17,6 +17,7 @@ from jobs.errors import (
     JobError,
     JobNotFoundError,
     LeaseLostError,
+    QueueFullError,
     StoreUnavailableError,
     TransitionError,
 )
@@ -293,6 +294,19 @@ async def test_a_reused_idempotency_key_changes_nothing(
     with pytest.raises(IdempotencyError):
         await store.submit(request_, idempotency_key="once", fingerprint="another")
     assert await redis.dbsize() == before
+
+
+async def test_a_batch_that_does_not_fit_leaves_nothing(
+    settings: Settings, redis: ArqRedis, request_: AdmittedRequest
+) -> None:
+    store = JobStore(redis, settings.model_copy(update={"queue_max_jobs": 5}))
+    with pytest.raises(QueueFullError):
+        await store.submit_batch([request_] * 6, idempotency_key="once", fingerprint="one")
+    assert await redis.dbsize() == 0
+    batch = await store.submit_batch([request_] * 5, idempotency_key="once", fingerprint="one")
+    again = await store.submit_batch([request_] * 5, idempotency_key="once", fingerprint="one")
+    assert again == batch
+    assert await queued_ids(redis) == list(batch.jobs)
 
 
 async def test_the_sweep_puts_back_what_arq_s_unfenced_finish_removed(
