@@ -15,7 +15,7 @@ PORT   ?= 8420
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check format train-demo bench-engine bench-sdxl bench-start bench-backlog chaos lock clean
+.PHONY: help run test check format train-demo bench-engine bench-sdxl bench-start bench-backlog bench-api chaos lock clean
 
 help:  ## print this menu
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench-start: $(VENV)/ready  ## from the 202 to running, on an idle stack
 
 bench-backlog: $(VENV)/ready  ## submit, look and claim from 1 k to 100 k jobs
 	@$(BIN)/python -m bench.backlog
+
+bench-api: $(VENV)/ready  ## submits, polls and 2,000 waiters, against a bare app
+	@$(BIN)/python -m bench.api
 
 chaos: $(VENV)/ready  ## kill every process of a working stack, again and again; nothing may be lost
 	@$(BIN)/python -m bench.chaos
