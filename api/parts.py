@@ -23,7 +23,8 @@ class Parts:
     signals: Signals
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:
+    """Not a plain function: FastAPI would call that on another thread, for every request."""
     parts = request.app.state.parts
     assert isinstance(parts, Parts)
     return parts

@@ -29,8 +29,9 @@ def with_urls(job: Job, parts: Parts) -> Job:
 
 def etag(job: Job) -> str:
     """Names what a client can see of a job; weak, since addresses and estimates vary (RFC 9110)."""
-    seen = job.model_dump_json(exclude={"estimate", "request"})
-    return f'W/"{hashlib.sha256(seen.encode()).hexdigest()[:32]}"'
+    place = job.queue and (job.queue.position, job.queue.workers)
+    seen = (job.status, job.progress.step, len(job.attempts), job.finished_at, place)
+    return f'W/"{hashlib.sha256(repr(seen).encode()).hexdigest()[:32]}"'
 
 
 def retry_after_s(job: Job) -> int:

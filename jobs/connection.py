@@ -10,9 +10,9 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from jobs.errors import StoreUnavailableError
-from jobs.queue import deserialize, serialize
 from jobs.settings import Settings
 from jobs.tasks import is_told_to_end
+from jobs.wire import deserialize, serialize
 
 #: Redis is there and refuses to write: its memory or disk is full, or it has lost its replicas.
 REFUSALS = ("OOM ", "MISCONF ", "READONLY ", "NOREPLICAS ", "MASTERDOWN ")

@@ -4,27 +4,24 @@ import math
 from datetime import datetime
 
 from jobs.model import Estimate, Job, JobStatus
-from jobs.pace import Pace
+from jobs.standing import Standing
 
 
-def estimate(
-    job: Job, pace: Pace, *, ahead: int, unfinished: int, load: float, now: datetime
-) -> Estimate | None:
+def estimate(job: Job, standing: Standing, *, ahead: int, now: datetime) -> Estimate | None:
     """
     Args:
         ahead: jobs that wait before this one, when it waits.
-        unfinished: jobs of the model that have not ended, running ones included.
-        load: the work of those, in pixels times steps.
 
     Returns: None when nothing has been measured, or nobody works.
     """
-    if not pace.is_known or (job.queue and not job.queue.workers):
+    pace = standing.pace
+    if not pace.is_known or not standing.workers:
         return None
     run_s = pace.run_seconds(job.request.length)
     if job.status is JobStatus.RUNNING and job.started_at:
         return _made(0, _left_s(job, run_s, (now - job.started_at).total_seconds()))
     # A slot is free once as many jobs have ended as wait before this one, and one more.
-    mean_work = load / unfinished if unfinished else job.request.work
+    mean_work = standing.load / standing.unfinished if standing.unfinished else job.request.work
     return _made(pace.seconds_for((ahead + 1) * mean_work), run_s)
 
 

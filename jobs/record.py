@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from jobs.model import AdmittedRequest, Attempt, Batch, Failure, Image, Job, JobStatus, Progress
@@ -53,6 +54,23 @@ def record_from_list(flat: list[bytes]) -> Record:
     """The fields as a script answers them, names and values in turn, as text."""
     texts = [part.decode() for part in flat]
     return dict(zip(texts[::2], texts[1::2], strict=True))
+
+
+def new_job(job_id: str, request: AdmittedRequest, created_ms: int) -> Job:
+    """A job as it was just recorded."""
+    return Job(
+        id=job_id,
+        status=JobStatus.QUEUED,
+        request=request,
+        created_at=_moment(str(created_ms)),
+        progress=Progress(step=0, steps=request.steps * request.images),
+    )
+
+
+@lru_cache(maxsize=4096)
+def job_from_hash(job_id: str, stored: tuple[tuple[bytes, bytes], ...]) -> Job:
+    """A job from its record's fields as they lie in Redis; reading the same again costs little."""
+    return job_from_record(job_id, record_from_hash(dict(stored)))
 
 
 def job_from_record(job_id: str, record: Record) -> Job:

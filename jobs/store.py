@@ -14,6 +14,7 @@ from jobs.connection import redis_errors
 from jobs.errors import JobNotFoundError, LeaseLostError, TransitionError
 from jobs.estimate import estimate
 from jobs.events import EventKind
+from jobs.exchange import Exchange
 from jobs.lease import Lease
 from jobs.model import (
     AdmittedRequest,
@@ -28,13 +29,16 @@ from jobs.model import (
 from jobs.record import (
     Fields,
     batch_from_record,
+    job_from_hash,
     job_from_record,
+    new_job,
     new_job_id,
     record_from_hash,
     record_from_list,
 )
 from jobs.scripts import Scripts
 from jobs.settings import Settings
+from jobs.standing import Standings
 from jobs.submission import Submission
 
 log = logging.getLogger("darkroom.jobs")
@@ -54,8 +58,10 @@ class JobStore:
         self._lease_ms = int(settings.lease_s * 1000)
         self._retention_ms = settings.retention_s * 1000
         self._events_ms = settings.events_retention_s * 1000
-        self._scripts = Scripts(redis)
-        self._submission = Submission(redis, self._scripts, settings)
+        self._exchange = Exchange(redis)
+        self._scripts = Scripts(self._exchange)
+        self._standings = Standings(self._exchange)
+        self._submission = Submission(self._scripts, self._standings, settings)
         #: Where each model's sweep goes on.
         self._cursors: dict[str, int] = {}
 
@@ -71,10 +77,12 @@ class JobStore:
 
         Submitting again under the same idempotency key answers with the job that is there.
         """
-        job_id = await self._submission.submit(
+        taken = await self._submission.submit(
             [request], tenant=tenant, idempotency_key=idempotency_key, fingerprint=fingerprint
         )
-        return await self.get(job_id)
+        if taken.created_ms is None:
+            return await self.get(taken.id)
+        return await self._with_standing(new_job(taken.id, request, taken.created_ms), taken.ahead)
 
     async def submit_batch(
         self,
@@ -85,14 +93,14 @@ class JobStore:
         fingerprint: str = "",
     ) -> Batch:
         """Record all of these jobs and put them in line, or none. Raises as `Submission.submit`."""
-        batch_id = await self._submission.submit(
+        taken = await self._submission.submit(
             requests,
             tenant=tenant,
             idempotency_key=idempotency_key,
             fingerprint=fingerprint,
             batch_id=new_job_id(),
         )
-        return await self.get_batch(batch_id)
+        return await self.get_batch(taken.id)
 
     async def get_batch(self, batch_id: str) -> Batch:
         """
@@ -134,36 +142,30 @@ class JobStore:
         Raises:
             JobNotFoundError: there is no such job, or its record has expired.
         """
-        with redis_errors():
-            stored = await cast(Awaitable[dict[bytes, bytes]], self.redis.hgetall(keys.job(job_id)))
+        stored: dict[bytes, bytes] = await self._exchange("HGETALL", keys.job(job_id))
         if not stored:
             raise JobNotFoundError(job_id)
-        job = job_from_record(job_id, record_from_hash(stored))
+        job = job_from_hash(job_id, tuple(stored.items()))
+        if job.status is JobStatus.QUEUED:
+            ahead = await self._exchange("ZRANK", keys.queue(job.request.model), job_id)
+            return await self._with_standing(job, ahead or 0)
         return job if job.status.finished else await self._with_standing(job)
 
-    async def _with_standing(self, job: Job) -> Job:
-        """An unfinished job with its place in line and the estimate of its end."""
-        with redis_errors():
-            now = await queue.standing(self.redis, job.request.model, job.id)
+    async def _with_standing(self, job: Job, ahead: int = 0) -> Job:
+        """An unfinished job with its place in line and the estimate of its end.
+
+        Running jobs stand behind all that wait, since their score is a time.
+        """
+        standing = await self._standings.of(job.request.model)
         if job.status is JobStatus.QUEUED:
-            place = QueuePlace(position=now.ahead, workers=now.workers)
+            place = QueuePlace(position=ahead, workers=standing.workers)
             job = job.model_copy(update={"queue": place})
-        expected = estimate(
-            job,
-            now.pace,
-            ahead=now.ahead,
-            unfinished=now.unfinished,
-            load=now.load,
-            now=datetime.now(UTC),
-        )
+        expected = estimate(job, standing, ahead=ahead, now=datetime.now(UTC))
         return job.model_copy(update={"estimate": expected})
 
     async def attempts(self, job_id: str) -> int:
         """How often a job has been started so far; 0 also for one that is not there."""
-        with redis_errors():
-            lines = await cast(
-                Awaitable[bytes | None], self.redis.hget(keys.job(job_id), "attempts")
-            )
+        lines: bytes | None = await self._exchange("HGET", keys.job(job_id), "attempts")
         return (lines or b"").count(b"\n")
 
     async def claim(self, job_id: str, model: str, worker: str) -> tuple[Job, Lease] | None:
@@ -173,11 +175,10 @@ class JobStore:
         """
         most = self._settings.max_attempts
         lease = Lease(job_id=job_id, model=model)
-        with redis_errors():
-            answer = await self._scripts.claim(
-                keys=keys.of_job(job_id, model),
-                args=[job_id, lease.token, self._lease_ms, worker, most],
-            )
+        answer = await self._scripts.claim(
+            keys=keys.of_job(job_id, model),
+            args=[job_id, lease.token, self._lease_ms, worker, most],
+        )
         if not answer:
             return None
         earlier, flat = answer
@@ -204,11 +205,10 @@ class JobStore:
         Raises:
             LeaseLostError: the job was cancelled or has another holder.
         """
-        with redis_errors():
-            watchers = await self._scripts.report(
-                keys=keys.of_job(lease.job_id, lease.model),
-                args=[lease.job_id, lease.token, self._lease_ms, step],
-            )
+        watchers = await self._scripts.report(
+            keys=keys.of_job(lease.job_id, lease.model),
+            args=[lease.job_id, lease.token, self._lease_ms, step],
+        )
         if watchers < 0:
             raise LeaseLostError(lease.job_id)
         return bool(watchers)
@@ -219,11 +219,10 @@ class JobStore:
         Raises:
             LeaseLostError: the job was cancelled or has another holder.
         """
-        with redis_errors():
-            held = await self._scripts.emit(
-                keys=keys.of_job(lease.job_id, lease.model),
-                args=[lease.job_id, lease.token, kind, data, int(kind is EventKind.PREVIEW)],
-            )
+        held = await self._scripts.emit(
+            keys=keys.of_job(lease.job_id, lease.model),
+            args=[lease.job_id, lease.token, kind, data, int(kind is EventKind.PREVIEW)],
+        )
         if not held:
             raise LeaseLostError(lease.job_id)
 
@@ -313,19 +312,18 @@ class JobStore:
             LeaseLostError: another holder has the job.
             TransitionError: the job's state forbids the move.
         """
-        with redis_errors():
-            answer = await self._scripts.transition(
-                keys=keys.of_job(job_id, model),
-                args=[
-                    job_id,
-                    wanted,
-                    ",".join(sorted(states_before(wanted))),
-                    token,
-                    self._retention_ms,
-                    self._events_ms,
-                    *_flat(fields or {}),
-                ],
-            )
+        answer = await self._scripts.transition(
+            keys=keys.of_job(job_id, model),
+            args=[
+                job_id,
+                wanted,
+                ",".join(sorted(states_before(wanted))),
+                token,
+                self._retention_ms,
+                self._events_ms,
+                *_flat(fields or {}),
+            ],
+        )
         match answer.decode():
             case "done":
                 return

@@ -1,26 +1,35 @@
 """Taking jobs in: one or many, atomically, once for each idempotency key, within bounds."""
 
 import json
-from collections.abc import Awaitable, Sequence
-from typing import cast
-
-from arq.connections import ArqRedis
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from jobs import keys, queue
-from jobs.connection import redis_errors
 from jobs.errors import IdempotencyError, QueueFullError
 from jobs.model import AdmittedRequest
-from jobs.pace import Pace
 from jobs.record import Fields, new_fields, new_job_id
 from jobs.scripts import Scripts
 from jobs.settings import Settings
+from jobs.standing import Standings
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What was taken in just now, or under the same idempotency key before."""
+
+    #: The batch's id, or else the only job's.
+    id: str
+    #: When it was taken in, in Unix time in ms; None when that was before.
+    created_ms: int | None = None
+    #: How many jobs wait before the last of these.
+    ahead: int = 0
 
 
 class Submission:
     """Writes records, places in line and idempotency key in one step."""
 
-    def __init__(self, redis: ArqRedis, scripts: Scripts, settings: Settings) -> None:
-        self._redis, self._scripts = redis, scripts
+    def __init__(self, scripts: Scripts, standings: Standings, settings: Settings) -> None:
+        self._scripts, self._standings = scripts, standings
         self._most_jobs, self._most_work = settings.queue_max_jobs, settings.queue_max_work
         self._retention_ms = settings.retention_s * 1000
 
@@ -32,18 +41,14 @@ class Submission:
         idempotency_key: str,
         fingerprint: str,
         batch_id: str | None = None,
-    ) -> str:
+    ) -> Taken:
         """Take all of these requests in, or none.
-
-        Returns: the batch's id, or else the only job's; under a known idempotency key, the first
-            one's.
 
         Raises:
             IdempotencyError: the key was used for a request with another fingerprint.
             QueueFullError: a model has as many jobs, or as much work, as it may have.
         """
         job_ids = [new_job_id() for _ in requests]
-        kept_id = batch_id or job_ids[0]
         further: Fields = {"batch": batch_id} if batch_id else {}
         keys_of_jobs = [
             key
@@ -54,37 +59,34 @@ class Submission:
             _described(job_id, request, tenant, further)
             for job_id, request in zip(job_ids, requests, strict=True)
         ]
-        with redis_errors():
-            outcome, *found = await self._scripts.submit(
-                keys=[
-                    keys.idempotency(tenant, idempotency_key) if idempotency_key else "",
-                    keys.batch(batch_id) if batch_id else "",
-                    *keys_of_jobs,
-                ],
-                args=[
-                    len(requests),
-                    fingerprint,
-                    self._retention_ms,
-                    kept_id,
-                    self._most_jobs,
-                    self._most_work,
-                    *described,
-                ],
-            )
+        outcome, *found = await self._scripts.submit(
+            keys=[
+                keys.idempotency(tenant, idempotency_key) if idempotency_key else "",
+                keys.batch(batch_id) if batch_id else "",
+                *keys_of_jobs,
+            ],
+            args=[
+                len(requests),
+                fingerprint,
+                self._retention_ms,
+                batch_id or job_ids[0],
+                self._most_jobs,
+                self._most_work,
+                *described,
+            ],
+        )
         match outcome.decode():
             case "conflict":
                 raise IdempotencyError(idempotency_key)
             case "full":
                 number, jobs, work = map(int, found)
                 raise await self._refusal(requests[number], jobs=jobs, work=work)
-        kept: bytes = found[0]
-        return kept.decode()
+        kept_id, *since = found
+        return Taken(kept_id.decode(), *since)
 
     async def _refusal(self, request: AdmittedRequest, *, jobs: int, work: int) -> QueueFullError:
         """Which limit of the queue a request met, and when there will be room for it."""
-        with redis_errors():
-            sums = self._redis.hgetall(keys.pace(request.model))
-            pace = Pace.from_hash(await cast(Awaitable[dict[bytes, bytes]], sums))
+        pace = (await self._standings.look(request.model)).pace
         if jobs >= self._most_jobs:
             excess = (jobs + 1 - self._most_jobs) * work / jobs
             detail = f"has {jobs} unfinished jobs already, and may have {self._most_jobs}"

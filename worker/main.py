@@ -17,6 +17,7 @@ from jobs.errors import StoreUnavailableError
 from jobs.model import MAX_IMAGES
 from jobs.settings import Settings, settings
 from jobs.signals import Signals
+from jobs.standing import WORKER_SEEN_S
 from jobs.storage import PictureStore
 from jobs.store import JobStore
 from jobs.tasks import is_told_to_end
@@ -30,7 +31,7 @@ from worker.taker import Taker
 
 log = logging.getLogger("darkroom.worker")
 
-ANNOUNCE_EVERY_S = queue.WORKER_SEEN_S / 3
+ANNOUNCE_EVERY_S = WORKER_SEEN_S / 3
 SWEEP_OUTBOX_EVERY_S = 60.0
 SWEEP_PICTURES_EVERY_S = 3_600.0
 #: A lapsed lease is noticed within this share of its length.

@@ -8,7 +8,7 @@ from typing import Any
 from arq.connections import ArqRedis
 from arq.worker import RetryJob, Worker, func
 
-from jobs import keys, queue
+from jobs import keys, queue, wire
 from jobs.connection import redis_errors
 from jobs.errors import StoreUnavailableError
 from jobs.settings import Settings
@@ -56,8 +56,8 @@ class Taker(Worker):
             job_timeout=settings.job_timeout_s + ARQ_GRACE_S,
             keep_result=0,
             max_tries=ARQ_NO_LIMIT,
-            job_serializer=queue.serialize,
-            job_deserializer=queue.deserialize,
+            job_serializer=wire.serialize,
+            job_deserializer=wire.deserialize,
             log_results=False,
         )
         # A kill before the first renewal must not wait out the longest job.

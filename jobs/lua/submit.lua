@@ -4,8 +4,9 @@
 -- ARGV: number of jobs, fingerprint of the request, ms to keep the idempotency key, id to keep under
 --       it, most unfinished jobs and most unfinished work of a model; then for each job, as JSON:
 --       id, definition, lane, tenant, work, length, and its record's further fields
--- Returns 'created' or 'replayed' and the id, 'conflict', or 'full' with the number of the job that
--- finds no room, and its model's unfinished jobs and their work.
+-- Returns 'created' with the id, the time in ms, and how many wait before the last job; 'replayed' and
+-- the earlier id; 'conflict'; or 'full' with the number of the job that finds no room, and its model's
+-- unfinished jobs and their work.
 local count, fingerprint, keep_ms, id, most_jobs, most_work = unpack(ARGV)
 count, most_jobs, most_work = tonumber(count), tonumber(most_jobs), tonumber(most_work)
 local KEYS_OF_JOB = 14
@@ -58,6 +59,7 @@ if batch ~= '' then
     redis.call('PEXPIRE', batch, keep_ms)
 end
 
+local ahead
 for number, job in ipairs(jobs) do
     local record, queue, definition, _, _, unfinished, bell, served, tenants, load, _, _, _, index =
         unpack(keys_of[number])
@@ -77,5 +79,6 @@ for number, job in ipairs(jobs) do
     redis.call('INCRBY', load, exact(job.work))
     redis.call('ZADD', index, 0, job.id)
     redis.call('PUBLISH', bell, job.id)
+    ahead = redis.call('ZRANK', queue, job.id)
 end
-return {'created', id}
+return {'created', id, now_ms, ahead}

@@ -165,8 +165,8 @@ async def test_an_idle_tenant_saves_nothing_up_and_owes_nothing(
     for _ in range(2):
         await store.submit(request_, tenant="bob")
         await store.submit(request_, tenant="ann")
-    assert sorted(await heads(2)) == ["ann", "bob"]
-    await heads(2)
+    assert set(await heads(3)) == {"ann", "bob"}
+    await heads(1)
     # Only ends that lie ahead of what is served are kept.
     assert await redis.zcard(keys.tenants(MODEL)) <= 2
 

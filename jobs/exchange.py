@@ -1,0 +1,63 @@
+"""Commands that are asked for in the same turn of the event loop reach Redis together."""
+
+import asyncio
+from typing import Any
+
+from arq.connections import ArqRedis
+
+from jobs.connection import redis_errors
+from jobs.errors import StoreUnavailableError
+
+
+class Exchange:
+    """Runs commands, many in one round trip when many are asked for at once.
+
+    A thousand clients that poll cost a process, and Redis, a few exchanges a moment and not a
+    thousand. Commands run in the order they were asked for, each by itself: one that fails does not
+    touch the others.
+    """
+
+    def __init__(self, redis: ArqRedis) -> None:
+        self._redis = redis
+        self._asked: list[tuple[tuple[Any, ...], asyncio.Future[Any]]] = []
+        #: The loop itself would forget them.
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, *command: Any) -> Any:
+        """Run one command, such as `("HGETALL", key)`.
+
+        Raises:
+            StoreUnavailableError: Redis did not answer, or cannot write.
+            ResponseError: Redis refuses the command.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        if not self._asked:
+            loop.call_soon(self._start)
+        self._asked.append((command, answer))
+        with redis_errors():
+            return await answer
+
+    def _start(self) -> None:
+        asked, self._asked = self._asked, []
+        task = asyncio.create_task(self._run(asked))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _run(self, asked: list[tuple[tuple[Any, ...], asyncio.Future[Any]]]) -> None:
+        try:
+            with redis_errors():
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for command, _ in asked:
+                        pipe.execute_command(*command)
+                    outcomes = await pipe.execute(raise_on_error=False)
+        except StoreUnavailableError as error:
+            outcomes = [StoreUnavailableError(str(error)) for _ in asked]
+        for (_, answer), outcome in zip(asked, outcomes, strict=True):
+            # Who asked may have gone in the meantime.
+            if answer.done():
+                continue
+            if isinstance(outcome, Exception):
+                answer.set_exception(outcome)
+            else:
+                answer.set_result(outcome)

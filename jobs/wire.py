@@ -1,0 +1,16 @@
+"""What arq writes to Redis and reads back: JSON, so that Redis can never run code in a worker."""
+
+import json
+from typing import Any
+
+
+def serialize(message: dict[str, Any]) -> bytes:
+    """arq pickles by default; then whoever can write to Redis could run code in a worker."""
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+def deserialize(message: bytes) -> dict[str, Any]:
+    decoded = json.loads(message)
+    if not isinstance(decoded, dict):
+        raise ValueError("a queue message is a JSON object")
+    return decoded
