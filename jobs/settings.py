@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     max_batch_rows: int = Field(32, ge=1, le=512)
     """How many rows one forward pass has, at most; an image with guidance takes two."""
     reproducible: bool = False
-    """Give bit-identical pictures in any company, at the price of some speed."""
+    """Run equal shapes in any company, for equal bits on a GPU, at the price of some speed."""
     models_limit_bytes: int | None = Field(None, ge=1)
     """What all loaded models may take on the device; the least recently used one gives way."""
     worker_jobs: int = Field(32, ge=1, le=1_024)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from pipelines.batch_invariance import make_batch_invariant
 from pipelines.catalog import ModelSpec
 from pipelines.cores import Cores, cores, shares_of
 from pipelines.embeddings import Embedding, EmbeddingCache
@@ -192,13 +193,16 @@ class DiffusionPipeline(Pipeline):
     def tune(self, tuning: Tuning) -> None:
         self._row_buckets = tuning.row_buckets
         threads = tuning.cpu_threads or torch.get_num_threads()
-        is_shared = self.device.type == "cpu" and threads > 1 and not tuning.compiled
-        self._cores = cores(threads) if is_shared else None
+        is_on_cpu = self.device.type == "cpu" and not tuning.compiled
+        self._cores = cores(threads) if is_on_cpu and threads > 1 else None
         if tuning.channels_last:
             for module in (self.denoiser, self.vae):
                 module.to(memory_format=torch.channels_last)
         if tuning.fused_qkv and hasattr(self.denoiser, "fuse_qkv_projections"):
             self.denoiser.fuse_qkv_projections()
+        if is_on_cpu and self.dtype == torch.float32:
+            for module in (self.denoiser, self.vae):
+                make_batch_invariant(module)
         if tuning.compiled and getattr(self.denoiser, "_repeated_blocks", None):
             self.denoiser.compile_repeated_blocks(fullgraph=True, dynamic=not tuning.row_buckets)
 

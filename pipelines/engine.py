@@ -60,8 +60,8 @@ class Engine:
             memory_limit_bytes: what models and batches may take together; None is all that is free
                 on a GPU, and no limit on a CPU.
             preview_every_steps: steps from one preview to the next; 0 is none.
-            reproducible: whether a picture is the same bit for bit in any company. Every step then
-                runs `max_batch_rows` rows, however few are needed, and every decode one picture.
+            reproducible: whether every step runs `max_batch_rows` rows, however few are needed, and
+                every decode one picture, so that a GPU's kernels do not depend on the company.
             tuning: what is done to a model for speed when it is loaded.
             load: loads a model.
         """
