@@ -15,7 +15,7 @@ from pipelines.embeddings import Embedding, EmbeddingCache
 from pipelines.errors import RequestError
 from pipelines.pipeline import ImageRequest, Phase, Picture, Pipeline, State
 from pipelines.pixels import to_images
-from pipelines.preview import fit_colours, paint_preview, sample_latents
+from pipelines.preview import fit_colours, paint_preview, sample_pictures
 from pipelines.schedule import Schedule, ScheduleShelf
 from pipelines.schedulers import DENOISING_SCHEDULERS, SchedulerKind
 from pipelines.tuning import Tuning
@@ -131,8 +131,8 @@ class DiffusionPipeline(Pipeline):
         """
 
     @abstractmethod
-    def _pixels(self, latents: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height/8, width/8) to (batch, 3, height, width) in -1..1."""
+    def _unscaled(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents as the VAE made them, (batch, channels, height/8, width/8), from the model's."""
 
     def _negative(self, text: str, prompt: Embedding) -> Embedding:
         """What the picture is pushed away from."""
@@ -264,7 +264,7 @@ class DiffusionPipeline(Pipeline):
             [state.latents for state in states if isinstance(state, DiffusionState)]
         )
         self._tile_decoder(_size(states[0].request) in self._tiled)
-        images = to_images(self._pixels(self._unpack(latents, states[0].request)))
+        images = to_images(self._pixels(self._unscaled(self._unpack(latents, states[0].request))))
         return [Picture(image, state.warnings) for image, state in zip(images, states, strict=True)]
 
     @torch.inference_mode()
@@ -272,14 +272,20 @@ class DiffusionPipeline(Pipeline):
         outline = state.schedule.outline if isinstance(state, DiffusionState) else None
         if outline is None:
             return None
-        return paint_preview(self._unpack(outline, state.request), self._colours)
+        latents = self._unscaled(self._unpack(outline.cpu(), state.request))
+        return paint_preview(latents, self._colours)
 
     @torch.inference_mode()
     def _fit_colours(self) -> torch.Tensor:
-        """How this model's latents look, (channels + 1, 3); see `preview.py`."""
-        latents = sample_latents(self.vae.config.latent_channels)
-        pixels = self._pixels(latents.to(self.device, self.dtype))
-        return fit_colours(latents, pixels.float().cpu())
+        """How this VAE's latents look; see `preview.py`."""
+        pictures = sample_pictures(self.vae_scale).to(self.device, self.vae.dtype)
+        latents = self.vae.encode(pictures).latent_dist.mode()
+        return fit_colours(latents, self._pixels(latents))
+
+    def _pixels(self, latents: torch.Tensor) -> torch.Tensor:
+        """What the VAE decodes its latents to: (batch, 3, height, width) in -1..1."""
+        pixels: torch.Tensor = self.vae.decode(latents.to(self.vae.dtype), return_dict=False)[0]
+        return pixels
 
     def save_memory(self, phase: Phase, width: int, height: int) -> bool:
         if phase is Phase.STEP and hasattr(self.denoiser, "set_attention_slice"):

@@ -21,11 +21,10 @@ class FlowPipeline(DiffusionPipeline):
     #: The longest shift where the scheduler's configuration does not say.
     max_shift: float
 
-    def _pixels(self, latents: torch.Tensor) -> torch.Tensor:
+    def _unscaled(self, latents: torch.Tensor) -> torch.Tensor:
         config = self.vae.config
-        latents = latents / config.scaling_factor + config.shift_factor
-        pixels: torch.Tensor = self.vae.decode(latents.to(self.vae.dtype), return_dict=False)[0]
-        return pixels
+        unscaled: torch.Tensor = latents / config.scaling_factor + config.shift_factor
+        return unscaled
 
     def _shift(self, request: ImageRequest) -> dict[str, float]:
         """How far the schedule is moved towards noise: the further, the larger the picture.

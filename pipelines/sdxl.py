@@ -69,15 +69,12 @@ class StableDiffusionXL(StableDiffusion):
         )[0]
         return prediction
 
-    def _pixels(self, latents: torch.Tensor) -> torch.Tensor:
+    def _unscaled(self, latents: torch.Tensor) -> torch.Tensor:
         config = self.vae.config
         latents = latents.to(self.vae.dtype)
         mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
         if mean is None or std is None:
-            return super()._pixels(latents)
+            return super()._unscaled(latents)
         shape = (1, -1, 1, 1)
         mean, std = (latents.new_tensor(values).view(shape) for values in (mean, std))
-        pixels: torch.Tensor = self.vae.decode(
-            latents * std / config.scaling_factor + mean, return_dict=False
-        )[0]
-        return pixels
+        return latents * std / config.scaling_factor + mean

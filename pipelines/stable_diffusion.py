@@ -55,8 +55,6 @@ class StableDiffusion(DiffusionPipeline):
         )[0]
         return prediction
 
-    def _pixels(self, latents: torch.Tensor) -> torch.Tensor:
-        pixels: torch.Tensor = self.vae.decode(
-            latents / self.vae.config.scaling_factor, return_dict=False
-        )[0]
-        return pixels
+    def _unscaled(self, latents: torch.Tensor) -> torch.Tensor:
+        unscaled: torch.Tensor = latents / self.vae.config.scaling_factor
+        return unscaled
