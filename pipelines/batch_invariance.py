@@ -15,6 +15,7 @@ exponentials to a function that treats the end like the rest. What else diffusio
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -23,33 +24,55 @@ import torch
 from diffusers.models.activations import GEGLU, GELU
 from torch import nn
 
-#: What may be fused to the end of one of oneDNN's products; here nothing.
+#: What PyTorch's own compiler runs for models on a CPU. The last arguments are what may be fused to
+#: the end of a product, here nothing.
+_ONEDNN: Final = torch.ops.mkldnn
 _ALONE: Final[tuple[Any, ...]] = ("none", [], "")
 
 
-class InvariantLinear(nn.Linear):
+class _Packed(nn.Module):
+    """A layer whose weights are kept as oneDNN reads them, which else reorders them every time."""
+
+    weight: torch.Tensor
+
+    def pack(self) -> None:
+        packed = self._packed(self.weight.detach())
+        del self.weight
+        self.register_buffer("weight", packed)
+
+    @abstractmethod
+    def _packed(self, weight: torch.Tensor) -> torch.Tensor:
+        """Weights in oneDNN's order."""
+
+
+class InvariantLinear(_Packed, nn.Linear):
+    def _packed(self, weight: torch.Tensor) -> torch.Tensor:
+        packed: torch.Tensor = _ONEDNN._reorder_linear_weight(weight, None)
+        return packed
+
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         # One vector alone would go to another kernel.
         few = rows.reshape(1, -1).expand(2, -1) if rows.numel() == self.in_features else rows
-        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+        product: torch.Tensor = _ONEDNN._linear_pointwise.default(
             few, self.weight, self.bias, *_ALONE
         )
         return product if few is rows else product[0].reshape(*rows.shape[:-1], -1)
 
 
-class InvariantConv2d(nn.Conv2d):
+class InvariantConv2d(_Packed, nn.Conv2d):
+    def _packed(self, weight: torch.Tensor) -> torch.Tensor:
+        packed: torch.Tensor = _ONEDNN._reorder_convolution_weight(weight, *self._geometry)
+        return packed
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        if isinstance(self.padding, str) or self.padding_mode != "zeros":
-            return super().forward(images)
-        return torch.mkldnn_convolution(
-            images.contiguous(),
-            self.weight,
-            self.bias,
-            self.padding,
-            self.stride,
-            self.dilation,
-            self.groups,
+        convolved: torch.Tensor = _ONEDNN._convolution_pointwise.default(
+            images.contiguous(), self.weight, self.bias, *self._geometry, *_ALONE
         )
+        return convolved
+
+    @property
+    def _geometry(self) -> tuple[Any, ...]:
+        return self.padding, self.stride, self.dilation, self.groups
 
 
 class InvariantGroupNorm(nn.GroupNorm):
@@ -107,11 +130,18 @@ _INVARIANT: Final[Mapping[type[nn.Module], type[nn.Module]]] = MappingProxyType(
 
 
 def make_batch_invariant(model: nn.Module) -> None:
-    """Have a model in float32 on a CPU run each row as if it were alone; its weights stay.
+    """Have a model in float32 on a CPU run each row as if it were alone.
 
-    Where PyTorch comes without oneDNN the model is left as it is.
+    Its weights are packed for that, in place. Where PyTorch comes without oneDNN the model is left
+    as it is.
     """
     if not torch.backends.mkldnn.is_available():
         return
     for module in model.modules():
-        module.__class__ = _INVARIANT.get(type(module), type(module))
+        invariant = _INVARIANT.get(type(module))
+        # oneDNN pads with zeros only; no model here wants anything else.
+        if invariant is None or getattr(module, "padding_mode", "zeros") != "zeros":
+            continue
+        module.__class__ = invariant
+        if isinstance(module, _Packed):
+            module.pack()
