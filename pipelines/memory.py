@@ -165,9 +165,9 @@ class _LiveTensors(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        known = {id(leaf.untyped_storage()) for leaf in tree_leaves(args) if _is_tensor(leaf)}
+        known = {id(leaf.untyped_storage()) for leaf in tree_leaves(args) if _has_storage(leaf)}
         for leaf in tree_leaves(result):
-            if _is_tensor(leaf):
+            if _has_storage(leaf):
                 storage = leaf.untyped_storage()
                 if id(storage) not in known and id(storage) not in self._seen:
                     self._add(storage)
@@ -184,5 +184,6 @@ class _LiveTensors(TorchDispatchMode):
         self._bytes -= size_bytes
 
 
-def _is_tensor(leaf: Any) -> bool:
-    return isinstance(leaf, torch.Tensor)
+def _has_storage(leaf: Any) -> bool:
+    """Whether it is a tensor that tells its memory; weights packed for oneDNN are and do not."""
+    return isinstance(leaf, torch.Tensor) and not leaf.is_mkldnn
