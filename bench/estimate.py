@@ -1,7 +1,7 @@
 """How true the estimates are: what a job was told when it was submitted, and when it was ready.
 
-`python -m bench.estimate` starts a stack of its own, keeps it under a steady load of mixed jobs for a
-while, prints a table and writes `bench/estimate.json`.
+`python -m bench.estimate` starts a stack of its own, keeps it under a steady load of mixed jobs for
+a while, prints a table and writes `bench/estimate.json`.
 """
 
 import json
