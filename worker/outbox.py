@@ -94,7 +94,10 @@ class Outbox:
         loop, retry_s = asyncio.get_running_loop(), FIRST_RETRY_S
         while True:
             try:
-                return await loop.run_in_executor(self._uploads, self._put, key, kept)
+                await loop.run_in_executor(self._uploads, self._put, key, kept)
+                # Not by the same thread: it may outlive the attempt that waited for it, and the
+                # next one looks for the picture here.
+                return await loop.run_in_executor(self._uploads, _forget, kept.path)
             except StoreUnavailableError as error:
                 if retry_s == FIRST_RETRY_S:
                     log.warning("%s; the picture is kept and tried again", error)
@@ -105,8 +108,6 @@ class Outbox:
         # Read anew for each try, so that what waits needs no memory.
         content = kept.content or kept.path.read_bytes().partition(b"\n")[2]
         self._pictures.put(key, content, kept.image.content_type)
-        with suppress(OSError):
-            kept.path.unlink(missing_ok=True)
 
     async def sweep(self, jobs: JobStore) -> int:
         """Delete what finished jobs have left; says how many files.
@@ -123,7 +124,7 @@ class Outbox:
             except JobNotFoundError:
                 is_wanted = False
             if not is_wanted:
-                path.unlink(missing_ok=True)
+                _forget(path)
                 swept += 1
         return swept
 
@@ -139,3 +140,8 @@ class Outbox:
             return [path for path in self._folder.iterdir() if path.stat().st_mtime < newest]
         except OSError:
             return []
+
+
+def _forget(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
