@@ -174,28 +174,32 @@ async def test_a_job_on_its_last_attempt_is_developed_alone(
     store: JobStore,
     redis: ArqRedis,
     settings: Settings,
+    engine: Engine,
     request_: AdmittedRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    suspect = await store.submit(request_.model_copy(update={"steps": 100}))
+    """Nothing else is in the engine while it is, neither before it nor after it in line."""
+    company: dict[int, int] = {}
+    submit = engine.submit
+
+    def noting(spec, request, **options):  # type: ignore[no-untyped-def]
+        company[request.seed] = engine.images
+        return submit(spec, request, **options)
+
+    monkeypatch.setattr(engine, "submit", noting)
+    first = await store.submit(request_.model_copy(update={"seed": 1, "steps": 50}))
+    suspect = await store.submit(request_.model_copy(update={"seed": 13, "steps": 100}))
     for _ in range(settings.max_attempts - 1):
         assert await store.claim(suspect.id, MODEL, "gone:1:abc") is not None
         await redis.zadd(keys.queue(MODEL), {suspect.id: 1})
         await redis.delete(keys.in_progress(suspect.id))
     await store.sweep(MODEL)
-    others = [await store.submit(request_) for _ in range(3)]
-    seen_alone = False
-    async with working(), asyncio.timeout(60):
-        while True:
-            started = [(await store.get(job.id)).status is not JobStatus.QUEUED for job in others]
-            step = (await store.get(suspect.id)).progress.step
-            if step == 100:
-                break
-            assert not any(started)
-            seen_alone |= step > 0
-            await asyncio.sleep(0.01)
-        ended = [await until(job.id, finished) for job in (suspect, *others)]
-    assert seen_alone
+    last = await store.submit(request_.model_copy(update={"seed": 2}))
+    async with working():
+        ended = [await until(job.id, finished) for job in (first, suspect, last)]
     assert {job.status for job in ended} == {JobStatus.SUCCEEDED}
+    assert company[13] == 0, "it waited for the one before"
+    assert company[2] == 0, "and the one after waited for it"
 
 
 #: A worker as it is, but for a model that takes the process down at one seed.
