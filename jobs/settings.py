@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     queue_max_work: int = Field(10**13, ge=1)
     """How much work, in pixels times denoising steps, a model's unfinished jobs may be together."""
 
+    picture_metadata: bool = True
+    """Whether a picture's file tells how it was made: prompt, model, seed and the other options."""
+
     events_retention_s: int = Field(300, ge=1)
     """How long the events of a finished job can still be read."""
     retention_s: int = Field(7 * 24 * 3600, ge=60)

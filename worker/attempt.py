@@ -11,12 +11,14 @@ from contextlib import suppress
 from jobs.errors import StoreUnavailableError
 from jobs.events import EventKind
 from jobs.model import Image, Job
+from jobs.settings import Settings
 from jobs.storage import picture_key
 from pipelines.catalog import ModelSpec
 from pipelines.engine import Engine
 from pipelines.handle import Handle
 from pipelines.pipeline import ImageRequest, Picture, Progress
 from worker.encoding import encode
+from worker.making import making_of
 from worker.outbox import Kept, Outbox
 
 #: Between two previews of one image.
@@ -29,11 +31,11 @@ class Attempt:
     """Makes every picture of a job and stores it. What the outbox has is not made again."""
 
     def __init__(
-        self, job: Job, spec: ModelSpec, engine: Engine, outbox: Outbox, timeout_s: float
+        self, job: Job, spec: ModelSpec, engine: Engine, outbox: Outbox, settings: Settings
     ) -> None:
         self._job, self._spec, self._engine, self._outbox = job, spec, engine, outbox
-        self._timeout_s = timeout_s
-        self._deadline = time.monotonic() + timeout_s
+        self._settings, self._timeout_s = settings, settings.job_timeout_s
+        self._deadline = time.monotonic() + self._timeout_s
         self._handles: dict[int, Handle] = {}
         #: Steps of images that are finished.
         self._finished_steps = 0
@@ -97,11 +99,13 @@ class Attempt:
         return await asyncio.to_thread(self._encoded, index, picture)
 
     def _encoded(self, index: int, picture: Picture) -> Kept:
-        output_format = self._job.request.output_format
-        content = encode(picture.image, output_format)
+        request, output_format = self._job.request, self._job.request.output_format
+        is_told = self._settings.picture_metadata
+        making = making_of(request, index, self._spec) if is_told else None
+        content = encode(picture.image, output_format, making)
         image = Image(
             index=index,
-            seed=self._job.request.seed + index,
+            seed=request.seed + index,
             width=picture.image.width,
             height=picture.image.height,
             content_type=output_format.content_type,

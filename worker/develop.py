@@ -92,8 +92,8 @@ class Developer:
         self, job: Job, lease: Lease, on_developed: Callable[[], None]
     ) -> list[Image]:
         """Make and store every picture of a job, and hold its lease meanwhile."""
-        spec, timeout_s = self.catalog[job.request.model], self.settings.job_timeout_s
-        attempt = Attempt(job, spec, self.engine, self.outbox, timeout_s)
+        spec = self.catalog[job.request.model]
+        attempt = Attempt(job, spec, self.engine, self.outbox, self.settings)
         try:
             async with asyncio.TaskGroup() as tasks:
                 heartbeat = tasks.create_task(

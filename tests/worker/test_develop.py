@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -79,6 +80,37 @@ async def test_the_same_seed_gives_the_same_picture_alone_and_in_company(
     apart = np.asarray(PillowImage.open(BytesIO(fetch(pictures, alone, 0))), np.int16)
     among = np.asarray(PillowImage.open(BytesIO(fetch(pictures, ended[-1], 0))), np.int16)
     assert np.abs(apart - among).max() <= 1
+
+
+async def test_a_picture_in_storage_makes_itself_again_byte_for_byte(
+    working: Working,
+    until: Until,
+    store: JobStore,
+    pictures: PictureStore,
+    request_: AdmittedRequest,
+) -> None:
+    pair = await store.submit(request_.model_copy(update={"images": 2, "steps": 4}))
+    async with working():
+        second = fetch(pictures, await until(pair.id, finished), 1)
+        carried = json.loads(PillowImage.open(BytesIO(second)).info["darkroom"])["request"]
+        again = AdmittedRequest.model_validate({**request_.model_dump(), **carried})
+        alone = await until((await store.submit(again)).id, finished)
+    assert (again.seed, again.images) == (8, 1)
+    assert fetch(pictures, alone, 0) == second
+
+
+async def test_a_setting_keeps_a_picture_from_telling_its_making(
+    working: Working,
+    until: Until,
+    developer: Developer,
+    pictures: PictureStore,
+    request_: AdmittedRequest,
+) -> None:
+    silent = developer.settings.model_copy(update={"picture_metadata": False})
+    async with working(by=replace(developer, settings=silent)):
+        job = await developer.jobs.submit(request_.model_copy(update={"steps": 4}))
+        done = await until(job.id, finished)
+    assert PillowImage.open(BytesIO(fetch(pictures, done, 0))).info == {}
 
 
 async def test_progress_is_seen_step_by_step(
