@@ -7,21 +7,52 @@ Submit, wait and save:
 ...     darkroom.download(job.images[0], "circle.png")
 """
 
+from darkroom.aio import AsyncDarkroom
 from darkroom.client import Darkroom
-from darkroom.errors import DarkroomError, JobFailedError, RefusedError, UnreachableError
-from darkroom.model import Failure, Fault, Image, Job, Model, Progress, QueuePlace
+from darkroom.errors import (
+    ConfigurationError,
+    DarkroomError,
+    JobFailedError,
+    PictureError,
+    RefusedError,
+    UnreachableError,
+    WaitingError,
+)
+from darkroom.events import Event, Preview, Running
+from darkroom.model import (
+    Attempt,
+    Batch,
+    Estimate,
+    Failure,
+    Fault,
+    Image,
+    Job,
+    Model,
+    Progress,
+    QueuePlace,
+)
 
 __all__ = [
+    "AsyncDarkroom",
+    "Attempt",
+    "Batch",
+    "ConfigurationError",
     "Darkroom",
     "DarkroomError",
+    "Estimate",
+    "Event",
     "Failure",
     "Fault",
     "Image",
     "Job",
     "JobFailedError",
     "Model",
+    "PictureError",
+    "Preview",
     "Progress",
     "QueuePlace",
     "RefusedError",
+    "Running",
     "UnreachableError",
+    "WaitingError",
 ]

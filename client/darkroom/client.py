@@ -1,29 +1,44 @@
 """The service, as an object."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
-from uuid import uuid4
+from typing import Any, Self, Unpack
 
-import httpx
+from darkroom import config
+from darkroom.events import Event
+from darkroom.flows import Flows
+from darkroom.model import Batch, Image, Job, Model
+from darkroom.options import Options, Wanted
 
-from darkroom.errors import JobFailedError, RefusedError, UnreachableError
-from darkroom.model import Fault, Image, Job, Model
-
-DEFAULT_URL = "http://127.0.0.1:8420"
-#: Between the tries of a submit. Its idempotency key makes trying again harmless.
-SUBMIT_PAUSES_S = (0.2, 1.0)
+#: How often a call that met a passing trouble is tried again.
+RETRIES = 4
 
 
 class Darkroom:
-    """A connection to one service. Use it as a context manager, or call `close`."""
+    """A connection to one service. Use it as a context manager, or call `close`.
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = 30.0) -> None:
-        self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self.url, timeout=timeout_s)
-        # Pictures come from the storage's own address, which needs no header of ours.
-        self._storage = httpx.Client(timeout=timeout_s)
+    What is not given here comes from the environment (`DARKROOM_URL`, `DARKROOM_API_KEY`) or from
+    what `darkroom config` keeps. Every call is tried again while the service is out of reach, and a
+    job is submitted once all the same, under an idempotency key of its own.
+
+    Raises:
+        ConfigurationError: address or key cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        timeout_s: float = 30.0,
+        retries: int = RETRIES,
+    ) -> None:
+        # httpx takes longer to import than all the rest: whoever needs only our types never pays.
+        from darkroom.blocking import Transport
+
+        self.service = config.find(url, key)
+        self._flows = Flows(retries=retries)
+        self._transport = Transport(self.service, timeout_s)
 
     def __enter__(self) -> Self:
         return self
@@ -32,125 +47,114 @@ class Darkroom:
         self.close()
 
     def close(self) -> None:
-        self._http.close()
-        self._storage.close()
+        self._transport.close()
 
     def models(self) -> list[Model]:
         """The models on offer; the first is the default."""
-        return [Model.read(model) for model in self._call("GET", "/v1/models")["models"]]
+        return self._transport.run(self._flows.models())
 
-    def submit(self, prompt: str, **options: Any) -> Job:
-        """Put a job in line, once, however often the connection breaks on the way.
-
-        `options` are the fields of the service's `JobRequest`.
+    def submit(self, /, prompt: str, **options: Unpack[Options]) -> Job:
+        """Put a job in line.
 
         Raises:
             RefusedError: a field breaks a limit.
         """
-        key = {"Idempotency-Key": uuid4().hex}
-        body = {"prompt": prompt, **options}
-        for pause_s in SUBMIT_PAUSES_S:
-            try:
-                return Job.read(self._call("POST", "/v1/jobs", body, key))
-            except UnreachableError:
-                time.sleep(pause_s)
-        return Job.read(self._call("POST", "/v1/jobs", body, key))
-
-    def get(self, job_id: str) -> Job:
-        """
-        Raises:
-            RefusedError: there is no such job.
-        """
-        return Job.read(self._call("GET", f"/v1/jobs/{job_id}"))
-
-    def cancel(self, job_id: str) -> Job:
-        """Stop a job; one that has finished stays as it is."""
-        return Job.read(self._call("POST", f"/v1/jobs/{job_id}/cancel"))
-
-    def wait(
-        self,
-        job: Job,
-        *,
-        on_change: Callable[[Job], None] | None = None,
-        poll_s: float = 0.2,
-    ) -> Job:
-        """Poll a job until it has finished, telling `on_change` whenever something is new."""
-        seen: Job | None = None
-        while True:
-            job = self.get(job.id)
-            if on_change is not None and job != seen:
-                on_change(job)
-            if job.finished:
-                return job
-            seen = job
-            time.sleep(poll_s)
+        return self._transport.run(self._flows.submit({"prompt": prompt, **options}))
 
     def generate(
         self,
         prompt: str,
         *,
-        on_change: Callable[[Job], None] | None = None,
-        **options: Any,
+        on_event: Callable[[Event], None] | None = None,
+        timeout_s: float | None = None,
+        **options: Unpack[Options],
     ) -> Job:
-        """Submit a job and wait for its pictures.
+        """Submit a job and wait for its pictures, telling `on_event` of whatever happens.
 
         Raises:
             RefusedError: a field breaks a limit.
-            JobFailedError: the job failed or was cancelled.
+            JobFailedError: the job failed or was canceled.
+            WaitingError: `timeout_s` is over.
         """
-        job = self.wait(self.submit(prompt, **options), on_change=on_change)
-        if job.status != "succeeded":
-            raise JobFailedError(job)
-        return job
+        flow = self._flows.generate(
+            {"prompt": prompt, **options}, is_live=on_event is not None, timeout_s=timeout_s
+        )
+        return self._transport.run(flow, on_event)
 
-    def download(self, image: Image, path: str | Path) -> Path:
-        """Save a picture.
+    def get(self, job: Job | str) -> Job:
+        """A job as it stands now, its pictures with fresh addresses."""
+        return self._transport.run(self._flows.get(id_of(job)))
+
+    def wait(
+        self,
+        job: Job | str,
+        *,
+        on_event: Callable[[Event], None] | None = None,
+        timeout_s: float | None = None,
+    ) -> Job:
+        """A job once it has finished, however it ended.
+
+        Raises:
+            WaitingError: `timeout_s` is over.
+        """
+        flow = self._flows.watch(id_of(job), is_live=on_event is not None, timeout_s=timeout_s)
+        return self._transport.run(flow, on_event)
+
+    def stream(self, job: Job | str, *, timeout_s: float | None = None) -> Iterator[Event]:
+        """What happens to a job, as it happens; the last event is the job itself, finished."""
+        flow = self._flows.watch(id_of(job), is_live=True, timeout_s=timeout_s)
+        return self._transport.each(flow)
+
+    def cancel(self, job: Job | str) -> Job:
+        """Stop a job, waiting or running; one that has finished stays as it is."""
+        return self._transport.run(self._flows.cancel(id_of(job)))
+
+    def delete(self, job: Job | str) -> None:
+        """Forget a job, and its pictures with it."""
+        self._transport.run(self._flows.delete(id_of(job)))
+
+    def jobs(self, *, limit: int | None = None, **wanted: Unpack[Wanted]) -> Iterator[Job]:
+        """The jobs that are wanted, newest first, asked for page by page as you go."""
+        return self._transport.each(self._flows.jobs(wanted, limit))
+
+    def batch(
+        self,
+        jobs: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        grid: Mapping[str, Sequence[Any]] | None = None,
+        base: Mapping[str, Any] | None = None,
+    ) -> Batch:
+        """Submit many jobs as one: each on its own, or a grid of options over a base."""
+        parts = {"jobs": jobs, "grid": grid, "base": base}
+        return self._transport.run(self._flows.batch(parts))
+
+    def get_batch(self, batch: Batch | str) -> Batch:
+        """A batch as it stands now; its jobs are `jobs(batch=...)`."""
+        return self._transport.run(self._flows.get_batch(id_of(batch)))
+
+    def wait_batch(
+        self, batch: Batch | str, *, on_change: Callable[[Batch], None] | None = None
+    ) -> Batch:
+        """A batch once all its jobs have finished."""
+        return self._transport.run(self._flows.wait_batch(id_of(batch)), on_change)
+
+    def cancel_batch(self, batch: Batch | str) -> Batch:
+        """Stop every job of a batch that has not finished."""
+        return self._transport.run(self._flows.cancel_batch(id_of(batch)))
+
+    def fetch(self, image: Image) -> bytes:
+        """A picture's file, as it was stored.
 
         Raises:
             UnreachableError: the storage does not hand it out; its address may have expired.
+            PictureError: it came damaged.
         """
-        if image.url is None:
-            raise UnreachableError("the picture has no address yet")
-        try:
-            response = self._storage.get(image.url)
-            response.raise_for_status()
-        except httpx.HTTPStatusError as error:
-            # The error's own text holds the signed address.
-            status = error.response.status_code
-            raise UnreachableError(f"the storage answered {status} for the picture") from None
-        except httpx.HTTPError as error:
-            raise UnreachableError(f"the storage does not answer ({_name(error)})") from None
-        path = Path(path)
-        path.write_bytes(response.content)
-        return path
+        return self._transport.run(self._flows.fetch(image))
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> dict[str, Any]:
-        try:
-            response = self._http.request(method, path, json=body, headers=headers)
-        except httpx.HTTPError as error:
-            detail = f"nothing answers at {self.url} ({_name(error)})"
-            raise UnreachableError(detail) from error
-        if response.is_error:
-            raise _refusal(response)
-        answer: dict[str, Any] = response.json()
-        return answer
+    def download(self, image: Image, path: str | Path) -> Path:
+        """Save a picture; what can go wrong is what can with `fetch`, and an `OSError`."""
+        return self._transport.run(self._flows.download(image, Path(path)))
 
 
-def _name(error: httpx.HTTPError) -> str:
-    return type(error).__name__
-
-
-def _refusal(response: httpx.Response) -> RefusedError:
-    try:
-        problem = response.json()
-        kind = str(problem["type"]).rsplit("/", 1)[-1]
-        faults = tuple(Fault.read(fault) for fault in problem.get("errors", ()))
-        return RefusedError(response.status_code, kind, str(problem["detail"]), faults)
-    except (ValueError, KeyError, TypeError):
-        return RefusedError(response.status_code, "unknown", response.text[:200])
+def id_of(named: Job | Batch | str) -> str:
+    return named if isinstance(named, str) else named.id

@@ -1,17 +1,31 @@
 """What the service answers with. A test holds these against its OpenAPI description."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """Read from JSON by field name; fields of newer services are passed over."""
 
+    #: Which fields hold an answer, or a list of them.
+    NESTED: ClassVar[Mapping[str, type["Answer"]]] = {}
+
     @classmethod
-    def read(cls, data: dict[str, Any]) -> Self:
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in data.items() if name in known})
+    def read(cls, data: Mapping[str, Any]) -> Self:
+        known = {field.name for field in fields(cls)} & set(data)
+        return cls(**{name: _read(data[name], cls.NESTED.get(name)) for name in known})
+
+
+def _read(value: Any, kind: type[Answer] | None) -> Any:
+    match value:
+        case list():
+            return tuple(_read(item, kind) for item in value)
+        case dict() if kind is not None:
+            return kind.read(value)
+        case _:
+            return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +39,7 @@ class Image(Answer):
     height: int
     content_type: str
     size_bytes: int
+    #: Of the file's bytes, in hex.
     sha256: str
     warnings: tuple[str, ...] = ()
     #: Valid for a short time; ask for the job again to get a new one.
@@ -53,10 +68,22 @@ class QueuePlace(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Estimate(Answer):
+    """When an unfinished job will be ready, by how fast such jobs have been ending."""
+
+    #: Seconds from now until its pictures are there: those until it starts, and those it runs.
+    eta_s: float
+    wait_s: float
+    run_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failure(Answer):
     """Why a job failed."""
 
+    #: A word for programs.
     type: str
+    #: A sentence for people.
     detail: str
 
 
@@ -82,6 +109,15 @@ class Attempt(Answer):
 class Job(Answer):
     """A job, as it stood when it was asked for."""
 
+    NESTED: ClassVar = {
+        "attempts": Attempt,
+        "queue": QueuePlace,
+        "progress": Progress,
+        "estimate": Estimate,
+        "images": Image,
+        "error": Failure,
+    }
+
     id: str
     #: queued, running, succeeded, failed or canceled
     status: str
@@ -96,19 +132,9 @@ class Job(Answer):
     attempts: tuple[Attempt, ...] = ()
     queue: QueuePlace | None = None
     progress: Progress
+    estimate: Estimate | None = None
     images: tuple[Image, ...] = ()
     error: Failure | None = None
-
-    @classmethod
-    def read(cls, data: dict[str, Any]) -> Self:
-        nested = {
-            "progress": Progress.read(data["progress"]),
-            "attempts": tuple(Attempt.read(attempt) for attempt in data.get("attempts", ())),
-            "images": tuple(Image.read(image) for image in data.get("images", ())),
-            "queue": QueuePlace.read(data["queue"]) if data.get("queue") else None,
-            "error": Failure.read(data["error"]) if data.get("error") else None,
-        }
-        return super().read({**data, **nested})
 
     @property
     def finished(self) -> bool:
@@ -116,8 +142,33 @@ class Job(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobPage(Answer):
+    """Some jobs, newest first; few or none where few of many were wanted."""
+
+    NESTED: ClassVar = {"jobs": Job}
+
+    jobs: tuple[Job, ...]
+    #: What to ask for the next page with.
+    next: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch(Answer):
+    """Jobs that were submitted together."""
+
+    id: str
+    #: RFC 3339.
+    created_at: str
+    #: The ids of its jobs, in the order they were asked for.
+    jobs: tuple[str, ...]
+    #: How many of its jobs are in which status.
+    counts: dict[str, int]
+    finished: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model(Answer):
-    """A model on offer, and how many workers serve it now."""
+    """A model on offer, what it takes, and how many workers serve it now."""
 
     name: str
     title: str
@@ -128,3 +179,12 @@ class Model(Answer):
     guidance_scale: dict[str, Any]
     schedulers: tuple[str, ...]
     workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelList(Answer):
+    """The models on offer; the first is the default."""
+
+    NESTED: ClassVar = {"models": Model}
+
+    models: tuple[Model, ...]

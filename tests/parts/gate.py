@@ -32,14 +32,15 @@ class Gate:
         ends = {writer, far_writer}
         self._open |= ends
         try:
-            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+            await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer))
         finally:
             self._open -= ends
             for end in ends:
                 end.close()
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Hand on what comes from one end to the other, to its end."""
     with suppress(ConnectionError):
         while chunk := await reader.read(65_536):
             writer.write(chunk)
