@@ -20,6 +20,8 @@ SAVE_EVERY_S = 60.0
 LOG_EVERY_STEPS = 50
 #: On a CPU a batch is halved between two threads, each computing alone. On small models this
 #: beats sharing every operation between two cores, by half when other programs want the cores.
+#: Between the halves the main thread keeps to itself too: where OpenMP's threads meet, each meeting
+#: waits for the slowest, and took a second whenever another program had its core.
 CPU_WORKERS = 2
 
 
@@ -35,8 +37,9 @@ class Course:
 
     def __init__(self, path: Path, model: nn.Module, schedule: Schedule) -> None:
         self.path, self.model, self.schedule = path, model, schedule
+        self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=schedule.peak_rate, betas=(0.9, 0.98), weight_decay=0.01
+            self.weights, lr=schedule.peak_rate, betas=(0.9, 0.98), weight_decay=0.01
         )
         self.device = next(model.parameters()).device
         self.workers = CPU_WORKERS if self.device.type == "cpu" else 1
@@ -64,13 +67,10 @@ class Course:
         log.info("%s: goes on from step %d", self.path.stem, self.step)
 
     def save(self) -> None:
-        """Replaces the checkpoint in one move, so a kill leaves the old one or the new one."""
         kept: dict[str, Any] = {name: part.state_dict() for name, part in self.parts.items()}
         kept |= {"step": self.step, "seconds": self.seconds}
         kept |= {"losses": self.losses, "marks": self.marks}
-        fresh = self.path.with_suffix(".new")
-        torch.save(kept, fresh)
-        fresh.replace(self.path)
+        save_whole(kept, self.path)
 
     def run(
         self,
@@ -84,6 +84,8 @@ class Course:
         so that parts of a batch can be taken side by side.
         """
         self.model.train()
+        if self.workers > 1:
+            _one_thread()
         sums: list[float] = []
         started = saved = time.monotonic()
         with ThreadPoolExecutor(self.workers, initializer=_one_thread) as pool:
@@ -106,19 +108,18 @@ class Course:
         self, batch: Sequence[Tensor], loss_of: Callable[..., Tensor], pool: Executor
     ) -> float:
         """One step down the batch's gradient; its loss before the step."""
-        weights = list(self.model.parameters())
 
         def slope(*part: Tensor) -> tuple[float, tuple[Tensor, ...]]:
             loss = loss_of(*part)
-            return float(loss.detach()), torch.autograd.grad(loss, weights)
+            return float(loss.detach()), torch.autograd.grad(loss, self.weights)
 
         parts = [tensor.to(self.device).chunk(self.workers) for tensor in batch]
         slopes = list(pool.map(slope, *parts))
-        for weight, *gradients in zip(weights, *(slope for _, slope in slopes), strict=True):
+        for weight, *gradients in zip(self.weights, *(slope for _, slope in slopes), strict=True):
             weight.grad = torch.stack(gradients).mean(0)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step)
-        nn.utils.clip_grad_norm_(weights, 1.0)
+        nn.utils.clip_grad_norm_(self.weights, 1.0)
         self.optimizer.step()
         return sum(loss for loss, _ in slopes) / len(slopes)
 
@@ -134,9 +135,34 @@ class Course:
         )
 
 
+def save_whole(kept: object, path: Path) -> None:
+    """Writes the file in one move, so a kill leaves the old one, the new one or none."""
+    fresh = path.with_suffix(".new")
+    torch.save(kept, fresh)
+    fresh.replace(path)
+
+
+def cached(path: Path, make: Callable[[], Tensor]) -> Tensor:
+    """What `make` gives, made once and then read from `path` as far as it is needed."""
+    if not path.exists():
+        log.info("%s: making it", path.stem)
+        save_whole(make(), path)
+    kept: Tensor = torch.load(path, weights_only=True, mmap=True)
+    return kept
+
+
 def generator(seed: int, step: int) -> torch.Generator:
     """Chance that depends on the step alone, so a resumed run draws what the first would have."""
     return torch.Generator().manual_seed(seed * 1_000_003 + step)
+
+
+@torch.no_grad()
+def blend(average: nn.Module, model: nn.Module, step: int, keep: float) -> None:
+    """Moves the average towards the model; faster at first, when the model is still far off."""
+    share = 1 - min(keep, (1 + step) / (10 + step))
+    pairs = zip(average.parameters(), model.parameters(), strict=True)
+    for mean, weight in pairs:
+        mean.lerp_(weight, share)
 
 
 def _one_thread() -> None:

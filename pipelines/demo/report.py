@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pipelines.demo.course import Course
 from pipelines.demo.obedience import (
     Painter,
+    Wear,
     blurred,
     judge_accuracy,
     measure,
@@ -32,6 +33,9 @@ _TITLES = {
     "vae": "VAE: absolute and squared error and KL",
     "decoder": "Decoder alone: absolute and squared error",
     "unet": "UNet: squared error of the velocity",
+    "codes": "Codes: absolute and squared error and commitment",
+    "token-decoder": "Decoder of tokens: absolute and squared error",
+    "backbone": "Language model: cross-entropy of tokens and of naming the scene",
 }
 _SINGLE = {
     "colour": "object colour",
@@ -45,6 +49,13 @@ _PAIRS = {
     "colours": "both colours, each in its place",
     "shapes": "both shapes, each in its place",
     "all": "everything",
+}
+
+_WORN = {
+    "untouched": "untouched",
+    "noisy": "noisy",
+    "blurred": "blurred",
+    "through_tokens": "to tokens and back",
 }
 
 Curve = Sequence[tuple[int, float]]
@@ -117,8 +128,15 @@ def contact_sheet(
     return sheet
 
 
-def write_report(paint: Painter, courses: Sequence[Course], docs: Path) -> None:
-    """Curves and contact sheet into `docs/images`, figures into `docs/demo-model.md`."""
+def write_report(
+    model: str,
+    paint: Painter,
+    courses: Sequence[Course],
+    docs: Path,
+    worn: Sequence[Wear] = (untouched, noisy, blurred),
+) -> None:
+    """Curves and contact sheet into `docs/images`, figures into the model's tables of
+    `docs/demo-model.md`. `worn` says what is done to drawn pictures before the judge looks."""
     images = docs / "images"
     images.mkdir(parents=True, exist_ok=True)
     for course in courses:
@@ -126,17 +144,17 @@ def write_report(paint: Painter, courses: Sequence[Course], docs: Path) -> None:
         curve = loss_curve(course.losses, _TITLES[name])
         (images / f"demo-{name}-loss.svg").write_text(curve)
     prompts, seeds = zip(*CONTACT_PROMPTS, strict=True)
-    contact_sheet(paint(prompts, seeds), prompts).save(images / "contact-sheet.png", optimize=True)
+    sheet = contact_sheet(paint(prompts, seeds), prompts)
+    sheet.save(images / f"{model}.png", optimize=True)
     page = docs / "demo-model.md"
-    write_between(page, "obedience", _obedience_in_words(paint))
-    write_between(page, "stages", _stages_in_words(courses))
-    write_between(page, "on the way", _marks_in_words(courses[-1]))
+    write_between(page, f"{model}: obedience", _obedience_in_words(paint, worn))
+    write_between(page, f"{model}: stages", _stages_in_words(courses))
+    write_between(page, f"{model}: on the way", _marks_in_words(courses[-1]))
 
 
-def _obedience_in_words(paint: Painter) -> str:
+def _obedience_in_words(paint: Painter, worn: Sequence[Wear]) -> str:
     single = measure(paint, single_prompts(PROMPTS), score_single)
     pairs = measure(paint, pair_prompts(PROMPTS), score_pair)
-    judged = {wear.__name__: judge_accuracy(wear) for wear in (untouched, noisy, blurred)}
     return "\n\n".join(
         [
             table(
@@ -149,7 +167,7 @@ def _obedience_in_words(paint: Painter) -> str:
             ),
             table(
                 ["the judge, on drawn pictures", "wholly right"],
-                [[name, share(value)] for name, value in judged.items()],
+                [[_WORN[wear.__name__], share(judge_accuracy(wear))] for wear in worn],
             ),
         ]
     )

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from pipelines.demo.captions import ATTRIBUTES, Caption, caption, distracted
+from pipelines.demo.captions import ATTRIBUTES, Caption
 from pipelines.demo.course import Course
-from pipelines.demo.recipe import Recipe
-from pipelines.demo.scenes import training_scene
+from pipelines.demo.recipe import DiffusionRecipe
+from pipelines.demo.words import answers, worded
 
 _IGNORED = -100
 
@@ -37,7 +37,7 @@ class Speller(nn.Module):
         return [head(hidden).transpose(1, 2) for head in self.heads]
 
 
-def build_text_encoder(recipe: Recipe, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+def build_text_encoder(recipe: DiffusionRecipe, tokenizer: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
@@ -63,7 +63,7 @@ def tokens_of(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
 
 
 def train_text(
-    recipe: Recipe, tokenizer: CLIPTokenizer, folder: Path
+    recipe: DiffusionRecipe, tokenizer: CLIPTokenizer, folder: Path
 ) -> tuple[CLIPTextModel, Course]:
     """The text encoder, trained on from `folder`; a mark at the end says how well it reads."""
     speller = Speller(build_text_encoder(recipe, tokenizer)).to(recipe.device)
@@ -73,12 +73,12 @@ def train_text(
 
     def batch_at(step: int) -> tuple[Tensor, Tensor]:
         captions, texts = _batch(recipe, step)
-        return tokens_of(tokenizer, texts), _answers(captions)
+        return tokens_of(tokenizer, texts), answers(captions)
 
-    def loss_of(tokens: Tensor, answers: Tensor) -> Tensor:
+    def loss_of(tokens: Tensor, asked: Tensor) -> Tensor:
         before_last_word = tokens != end
         losses = []
-        for scores, named in zip(speller(tokens), answers.unbind(1), strict=True):
+        for scores, named in zip(speller(tokens), asked.unbind(1), strict=True):
             wanted = named[:, None].expand_as(tokens).masked_fill(before_last_word, _IGNORED)
             losses.append(nn.functional.cross_entropy(scores, wanted, ignore_index=_IGNORED))
         return torch.stack(losses).mean()
@@ -92,7 +92,9 @@ def train_text(
 
 
 @torch.no_grad()
-def reading(speller: Speller, recipe: Recipe, tokenizer: CLIPTokenizer, batches: int = 20) -> float:
+def reading(
+    speller: Speller, recipe: DiffusionRecipe, tokenizer: CLIPTokenizer, batches: int = 20
+) -> float:
     """The share of unseen captions whose every attribute is named rightly at the last token."""
     speller.eval()
     right = total = 0
@@ -100,30 +102,12 @@ def reading(speller: Speller, recipe: Recipe, tokenizer: CLIPTokenizer, batches:
         captions, texts = _batch(recipe, step)
         scores = speller(tokens_of(tokenizer, texts).to(recipe.device))
         named = torch.stack([answer[:, :, -1].argmax(1) for answer in scores], dim=1).cpu()
-        right += int((named == _answers(captions)).all(1).sum())
+        right += int((named == answers(captions)).all(1).sum())
         total += len(texts)
     return right / total
 
 
-def _batch(recipe: Recipe, step: int) -> tuple[list[Caption], list[str]]:
-    rng = np.random.default_rng((recipe.seed, 1, step))
+def _batch(recipe: DiffusionRecipe, step: int) -> tuple[list[Caption], list[str]]:
     first = step * recipe.text.batch
-    captions = [
-        caption(training_scene(recipe.seed, index, alone_share=recipe.alone_share), rng)
-        for index in range(first, first + recipe.text.batch)
-    ]
-    texts = [
-        distracted(said.text, rng) if rng.random() < recipe.distracted_share else said.text
-        for said in captions
-    ]
-    return captions, texts
-
-
-def _answers(captions: list[Caption]) -> Tensor:
-    """The number of the name that each caption gives each attribute, `(batch, attributes)`."""
-    return torch.tensor(
-        [
-            [names.index(said.says[attribute]) for attribute, names in ATTRIBUTES.items()]
-            for said in captions
-        ]
-    )
+    rng = np.random.default_rng((recipe.seed, 1, step))
+    return worded(recipe, range(first, first + recipe.text.batch), rng)

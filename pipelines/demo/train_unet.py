@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from pipelines.demo.captions import caption, distracted
-from pipelines.demo.course import Course, generator
-from pipelines.demo.recipe import Recipe
+from pipelines.demo.course import Course, blend, generator
+from pipelines.demo.recipe import DiffusionRecipe
 from pipelines.demo.scenes import training_scene
 from pipelines.demo.train_text import tokens_of
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 MEASURE_EVERY_STEPS = 1000
 
 
-def build_unet(recipe: Recipe) -> UNet2DConditionModel:
+def build_unet(recipe: DiffusionRecipe) -> UNet2DConditionModel:
     levels = len(recipe.unet_channels)
     unet = UNet2DConditionModel(
         sample_size=recipe.picture // 2 ** (len(recipe.vae_channels) - 1),
@@ -60,7 +60,7 @@ def build_scheduler() -> DDIMScheduler:
 
 
 def train_unet(
-    recipe: Recipe,
+    recipe: DiffusionRecipe,
     tokenizer: CLIPTokenizer,
     encoder: CLIPTextModel,
     latents: Tensor,
@@ -98,7 +98,7 @@ def train_unet(
         return nn.functional.mse_loss(velocity.float(), target)
 
     def after_step(step: int) -> None:
-        _blend(average, unet, step, recipe.unet_average)
+        blend(average, unet, step, recipe.unet_average)
         if step % MEASURE_EVERY_STEPS == 0 and step < recipe.unet.steps:
             course.marks.append((step, measure(average)))
             log.info("unet: step %d obeys %s", *course.marks[-1])
@@ -107,21 +107,12 @@ def train_unet(
     return average, course
 
 
-@torch.no_grad()
-def _blend(average: nn.Module, model: nn.Module, step: int, keep: float) -> None:
-    """Moves the average towards the model; faster at first, when the model is still far off."""
-    share = 1 - min(keep, (1 + step) / (10 + step))
-    pairs = zip(average.parameters(), model.parameters(), strict=True)
-    for mean, weight in pairs:
-        mean.lerp_(weight, share)
-
-
-def _texts(recipe: Recipe, indices: list[int], step: int) -> list[str]:
+def _texts(recipe: DiffusionRecipe, indices: list[int], step: int) -> list[str]:
     rng = np.random.default_rng((recipe.seed, 2, step))
     return [_text(recipe, index, rng) for index in indices]
 
 
-def _text(recipe: Recipe, index: int, rng: np.random.Generator) -> str:
+def _text(recipe: DiffusionRecipe, index: int, rng: np.random.Generator) -> str:
     if rng.random() < recipe.empty_share:
         return ""
     scene = training_scene(recipe.seed, index, alone_share=recipe.alone_share)

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from pipelines.demo.course import Course, generator
-from pipelines.demo.recipe import Recipe
-from pipelines.demo.scenes import draw, training_scene
+from pipelines.demo.pictures import cutout, difference, pictures
+from pipelines.demo.recipe import DiffusionRecipe
 
 #: Scenes that latents are measured on to bring them to mean 0 and deviation 1.
 _MEASURED_SCENES = 2048
 _ENCODING_BATCH = 64
 
 
-def pictures(recipe: Recipe, indices: Iterator[int] | range) -> Tensor:
-    """Scenes of the training stream as the VAE sees them, `(n, 3, size, size)` in -1 to 1."""
-    scenes = (training_scene(recipe.seed, i, alone_share=recipe.alone_share) for i in indices)
-    drawn = np.stack([draw(scene, recipe.picture) for scene in scenes])
-    return torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def build_vae(recipe: Recipe) -> AutoencoderKL:
+def build_vae(recipe: DiffusionRecipe) -> AutoencoderKL:
     levels = len(recipe.vae_channels)
     vae = AutoencoderKL(
         block_out_channels=recipe.vae_channels,
@@ -45,7 +36,7 @@ def build_vae(recipe: Recipe) -> AutoencoderKL:
     return vae.to(recipe.device, memory_format=torch.channels_last)
 
 
-def train_vae(recipe: Recipe, folder: Path) -> tuple[AutoencoderKL, Course]:
+def train_vae(recipe: DiffusionRecipe, folder: Path) -> tuple[AutoencoderKL, Course]:
     """The VAE, trained on from `folder`, its latents normalised per channel."""
     vae = build_vae(recipe)
     course = Course(folder / "vae.pt", vae, recipe.vae)
@@ -64,7 +55,7 @@ def train_vae(recipe: Recipe, folder: Path) -> tuple[AutoencoderKL, Course]:
             posterior = vae.encode(real).latent_dist
             drawn = vae.decode(posterior.mean + posterior.std * noise).sample
         kl = 0.5 * (posterior.mean.float().square() + posterior.var - 1 - posterior.logvar).mean()
-        return _difference(drawn, real) + recipe.kl_weight * kl
+        return difference(drawn, real) + recipe.kl_weight * kl
 
     course.run(batch_at, loss_of)
     vae.eval()
@@ -72,7 +63,7 @@ def train_vae(recipe: Recipe, folder: Path) -> tuple[AutoencoderKL, Course]:
     return vae, course
 
 
-def sharpen(vae: AutoencoderKL, recipe: Recipe, folder: Path) -> Course:
+def sharpen(vae: AutoencoderKL, recipe: DiffusionRecipe, folder: Path) -> Course:
     """Trains the decoder on, with the encoder and so the latents as they are.
 
     The UNet can therefore be trained before, after or beside it.
@@ -92,31 +83,19 @@ def sharpen(vae: AutoencoderKL, recipe: Recipe, folder: Path) -> Course:
                 posterior = vae.encode(real).latent_dist
                 latents = posterior.mean + posterior.std * noise
             drawn = vae.decode(latents).sample
-        return _difference(drawn, real)
+        return difference(drawn, real)
 
     course.run(batch_at, loss_of)
     return course
 
 
-def _next_pictures(recipe: Recipe, step: int, batch: int) -> Tensor:
+def _next_pictures(recipe: DiffusionRecipe, step: int, batch: int) -> Tensor:
     return pictures(recipe, range(step * batch, (step + 1) * batch))
 
 
-def _latent_noise(recipe: Recipe, real: Tensor, chance: torch.Generator) -> Tensor:
+def _latent_noise(recipe: DiffusionRecipe, real: Tensor, chance: torch.Generator) -> Tensor:
     side = real.shape[-1] // 2 ** (len(recipe.vae_channels) - 1)
     return torch.randn(len(real), recipe.latent_channels, side, side, generator=chance)
-
-
-def _difference(drawn: Tensor, real: Tensor) -> Tensor:
-    error = drawn.float() - real
-    return error.abs().mean() + error.square().mean()
-
-
-def cutout(whole: Tensor, width: int, chance: torch.Generator) -> Tensor:
-    """One random square of the pictures, `(n, 3, width, width)`."""
-    room = whole.shape[-1] - width + 1
-    down, right = torch.randint(room, (2,), generator=chance).tolist()
-    return whole[:, :, down : down + width, right : right + width]
 
 
 @torch.no_grad()
@@ -147,7 +126,7 @@ def encode(vae: AutoencoderKL, seen: Tensor) -> Tensor:
     return torch.cat([vae.encode(batch).latent_dist.mode().contiguous() for batch in batches])
 
 
-def encode_scenes(vae: AutoencoderKL, recipe: Recipe) -> Tensor:
+def encode_scenes(vae: AutoencoderKL, recipe: DiffusionRecipe) -> Tensor:
     """Latents of all training scenes, in the stream's order."""
     parts = (
         encode(vae, pictures(recipe, range(first, min(first + 512, recipe.scenes))))

@@ -6,7 +6,7 @@ from safetensors import safe_open
 from transformers import CLIPTokenizer
 
 from pipelines.demo.obedience import pair_prompts, single_prompts
-from pipelines.demo.train import SHIPPED
+from pipelines.demo.stable_diffusion import SHIPPED
 
 MEGABYTE = 1_000_000
 
