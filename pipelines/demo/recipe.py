@@ -129,9 +129,12 @@ class JanusRecipe(Recipe):
     codes: Schedule = field(
         default_factory=lambda: Schedule(steps=2500, batch=32, peak_rate=2e-3, warmup=50, hold=0.6)
     )
+    #: The decoder first learns from cut-outs of so many tokens to a row, for a share of its steps.
+    decoder_cutout: int = 4
+    decoder_cutout_share: float = 0.6
     decoder: Schedule = field(
         default_factory=lambda: Schedule(
-            steps=1600, batch=16, peak_rate=1.5e-3, warmup=50, hold=0.5
+            steps=1600, batch=16, peak_rate=1.5e-3, warmup=50, hold=0.6
         )
     )
 
@@ -149,7 +152,7 @@ class JanusRecipe(Recipe):
     empty_share: float = 0.1
     average: float = 0.999
     backbone: Schedule = field(
-        default_factory=lambda: Schedule(steps=5000, batch=64, peak_rate=2e-3, warmup=200)
+        default_factory=lambda: Schedule(steps=4500, batch=32, peak_rate=1.5e-3, warmup=100)
     )
 
     #: How the saved model is meant to be run.

@@ -77,11 +77,13 @@ class Codebook(nn.Module):
         dead = self.sizes < self.recipe.code_least
         vectors = torch.cat([seen for seen, _ in self._seen])
         codes = torch.cat([self.codes.weight[numbers] for _, numbers in self._seen])
-        missed = (vectors - codes).square().sum(1).cpu() + 1e-9
+        # In order of size, or it would matter which thread had come first.
+        missed, order = (vectors - codes).square().sum(1).sort()
         count = min(int(dead.sum()), len(vectors))
         if count:
             chance = generator(self.recipe.seed, step)
-            picked = torch.multinomial(missed, count, generator=chance).to(vectors.device)
+            picked = torch.multinomial(missed.cpu() + 1e-9, count, generator=chance)
+            picked = order[picked.to(order.device)]
             places = dead.nonzero()[:count, 0]
             self.sums[places] = vectors[picked]
             self.sizes[places] = 1.0
@@ -166,17 +168,33 @@ def train_decoder(
     course = Course(folder / "token-decoder.pt", half, recipe.decoder)
     course.restore()
 
+
     def batch_at(step: int) -> tuple[Tensor, Tensor]:
         chance = generator(recipe.seed + 1, step)
         picked = torch.randint(len(seen), (recipe.decoder.batch,), generator=chance)
-        return seen[picked], tokens[picked]
+        real, codes = seen[picked], vq.quantize.get_codebook_entry(tokens[picked]).detach()
+        if step < recipe.decoder_cutout_share * recipe.decoder.steps:
+            return cutouts(real, codes, recipe.decoder_cutout, chance)
+        return real, codes
 
-    def loss_of(bytes_: Tensor, tokens: Tensor) -> Tensor:
+    def loss_of(bytes_: Tensor, codes: Tensor) -> Tensor:
         with _half_precision(bytes_):
-            return difference(vq.decode(tokens), as_floats(bytes_))
+            drawn = vq.decoder(vq.post_quant_conv(codes))
+        return difference(drawn, as_floats(bytes_))
 
     course.run(batch_at, loss_of)
     return course
+
+
+def cutouts(
+    real: Tensor, codes: Tensor, width: int, chance: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """One random square of pictures and the `width` x `width` codes that it is drawn from."""
+    cell = real.shape[-1] // codes.shape[-1]
+    down, right = torch.randint(codes.shape[-1] - width + 1, (2,), generator=chance).tolist()
+    few = codes[:, :, down : down + width, right : right + width]
+    top, left, side = down * cell, right * cell, width * cell
+    return real[:, :, top : top + side, left : left + side], few
 
 
 def _half_precision(where: Tensor) -> torch.autocast:
