@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,8 +21,6 @@ SAVE_EVERY_S = 60.0
 LOG_EVERY_STEPS = 50
 #: On a CPU a batch is halved between two threads, each computing alone. On small models this
 #: beats sharing every operation between two cores, by half when other programs want the cores.
-#: Between the halves the main thread keeps to itself too: where OpenMP's threads meet, each meeting
-#: waits for the slowest, and took a second whenever another program had its core.
 CPU_WORKERS = 2
 
 
@@ -84,11 +83,9 @@ class Course:
         so that parts of a batch can be taken side by side.
         """
         self.model.train()
-        if self.workers > 1:
-            _one_thread()
         sums: list[float] = []
         started = saved = time.monotonic()
-        with ThreadPoolExecutor(self.workers, initializer=_one_thread) as pool:
+        with _one_thread_each(self.workers) as pool:
             while not self.finished:
                 sums.append(self._descend(batch_at(self.step), loss_of, pool))
                 self.step += 1
@@ -165,5 +162,17 @@ def blend(average: nn.Module, model: nn.Module, step: int, keep: float) -> None:
         mean.lerp_(weight, share)
 
 
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+@contextmanager
+def _one_thread_each(workers: int) -> Iterator[Executor]:
+    """Workers, and a main thread, that each compute alone.
+
+    The main thread too: OpenMP's threads wait for the slowest at each of their meetings, which
+    took a second whenever another program had its core.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if workers > 1 else threads)
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)

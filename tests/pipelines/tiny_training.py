@@ -36,6 +36,7 @@ SHAPES_JANUS = JanusRecipe(
     code_width=4,
     revive_every=2,
     sketch_channels=8,
+    decoder_cutout=2,
     width=32,
     layers=2,
     heads=2,

@@ -9,11 +9,13 @@ from tiny_training import SHAPES_JANUS, Killed, few, kill_at, same, save_and_mea
 from torch.nn.functional import normalize
 
 from pipelines.demo import course, janus
+from pipelines.demo.codebook import Codebook
+from pipelines.demo.course import generator
 from pipelines.demo.pictures import as_floats, drawn
 from pipelines.demo.processor import learn_processor, prompt_tokens
 from pipelines.demo.recipe import JanusRecipe, Schedule
 from pipelines.demo.train_backbone import Writer, without_words
-from pipelines.demo.train_vq import Codebook, build_vq, picture_tokens, train_codes
+from pipelines.demo.train_vq import build_vq, cutouts, picture_tokens, train_codes
 from pipelines.demo.words import vocabulary_captions
 
 #: Of unlike lengths, so that one is padded.
@@ -107,6 +109,15 @@ def test_the_codes_that_training_rounds_to_are_those_that_transformers_finds() -
         latents = vq.quant_conv(vq.encoder(as_floats(seen))).permute(0, 2, 3, 1)
         rounded = codebook(normalize(latents, dim=-1).flatten(0, 2))
     assert torch.allclose(rounded, vq.quantize.embedding(tokens.flatten()), atol=1e-5)
+
+
+def test_a_cutout_of_a_picture_is_drawn_from_the_cutout_of_its_codes() -> None:
+    codes = torch.arange(64).view(1, 1, 8, 8)
+    whole = codes.repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
+    for step in range(10):
+        part, few_codes = cutouts(whole, codes, 4, generator(0, step))
+        assert part.shape == (1, 1, 32, 32)
+        assert torch.equal(part[:, :, ::8, ::8], few_codes)
 
 
 def test_the_prompt_without_words_is_the_one_that_generate_guides_away_from(
