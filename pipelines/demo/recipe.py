@@ -141,6 +141,7 @@ class JanusRecipe(Recipe):
     #: Of a prompt with its template.
     max_tokens: int = 192
     width: int = 192
+    aligner_layers: int = 2
     layers: int = 6
     heads: int = 6
     mlp: int = 512
@@ -156,11 +157,10 @@ class JanusRecipe(Recipe):
     )
 
     #: How the saved model is meant to be run.
-    temperature: float = 1.0
+    temperature: float = 0.7
     top_k: int = 0
-    top_p: float = 1.0
-    guidance: float = 3.0
-    aligner_layers: int = 2
+    top_p: float = 0.95
+    guidance: float = 1.5
 
     def revives(self, step: int) -> bool:
         """Whether dead codes are moved after `step`."""
