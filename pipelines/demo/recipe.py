@@ -153,7 +153,7 @@ class JanusRecipe(Recipe):
     empty_share: float = 0.1
     average: float = 0.999
     backbone: Schedule = field(
-        default_factory=lambda: Schedule(steps=4500, batch=32, peak_rate=1.5e-3, warmup=100)
+        default_factory=lambda: Schedule(steps=3100, batch=32, peak_rate=1.5e-3, warmup=100)
     )
 
     #: How the saved model is meant to be run.

@@ -1,4 +1,4 @@
-"""Trains the demo models from nothing: `python -m pipelines.demo.train [model ...]`.
+"""Trains the demo models from nothing: `python -m pipelines.demo.train`.
 
 Each in stages, then its weights and its part of the report. Killed and started again, it goes on
 where it was. Delete the work folder to start over.
@@ -45,14 +45,14 @@ MODELS = {"shapes-sd": train_shapes_sd, "shapes-janus": train_shapes_janus}
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("models", nargs="*", choices=[*MODELS, []], default=list(MODELS))
+    arguments.add_argument("--only", choices=MODELS, help="one model, not all")
     arguments.add_argument("--work", type=Path, default=Path("var/train-demo"))
     arguments.add_argument("--out", type=Path, default=_SHIPPED, help="the models' parent folder")
     arguments.add_argument("--docs", type=Path, default=Path("docs"))
     arguments.add_argument("--last-steps", type=int, help="end the last stage sooner or later")
     chosen = arguments.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    for name in chosen.models:
+    for name in [chosen.only] if chosen.only else MODELS:
         MODELS[name](chosen.out / name, chosen.work, chosen.docs, chosen.last_steps)
 
 
