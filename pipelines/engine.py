@@ -13,6 +13,7 @@ import torch
 
 from pipelines.catalog import ModelSpec
 from pipelines.device import free_cached_memory, is_out_of_memory, use_own_stream, wait_for
+from pipelines.encoder import Encoder
 from pipelines.errors import EngineFullError, ImageCanceledError, OutOfMemoryError, PipelineError
 from pipelines.handle import Handle
 from pipelines.loading import load_pipeline, weigh_model
@@ -81,8 +82,8 @@ class Engine:
             on_eviction=lambda: free_cached_memory(device),
         )
         self._memory = Memory(device, memory_limit_bytes, lambda: self.models.size_bytes)
-        self._notifier = Notifier()
-        self._encoder = ThreadPoolExecutor(1, "darkroom-encoder", use_own_stream, (device,))
+        self._notifier = Notifier(device)
+        self._encoder = Encoder(device, self._take_on, self._encode_failed)
         self._decoder = ThreadPoolExecutor(1, "darkroom-decoder", use_own_stream, (device,))
         self._results = ThreadPoolExecutor(1, "darkroom-results")
         self._thread = Thread(target=self._run, name="darkroom-engine", daemon=True)
@@ -111,7 +112,7 @@ class Engine:
         if self._thread.is_alive():
             self._thread.join()
         self.models.close()
-        self._encoder.shutdown(cancel_futures=True)
+        self._encoder.stop()
         self._decoder.shutdown(cancel_futures=True)
         for handle in list(self._open):
             self._resolve(handle, ImageCanceledError("the engine was stopped"))
@@ -173,6 +174,7 @@ class Engine:
                 for handle in self._running:
                     self._resolve(handle, error)
                 self._running.clear()
+                self._encoder.look_for_room()
 
     def _admit(self) -> None:
         """Let encoded images join; with nothing under way, wait for one."""
@@ -261,6 +263,8 @@ class Engine:
             else:
                 (finished if handle.state.is_finished else staying).append(handle)
         self._decode_later(finished)
+        if len(staying) < len(self._running):
+            self._encoder.look_for_room()
         self._running = staying
         if not staying:
             # A key holds its pipeline, which may have to leave.
@@ -284,37 +288,34 @@ class Engine:
 
     def _encode_later(self, handle: Handle, ready: "Future[Pipeline]") -> None:
         try:
-            self._encoder.submit(self._encode, handle, ready)
-        except RuntimeError:
-            self._resolve(handle, ImageCanceledError("the engine was stopped"))
-
-    def _encode(self, handle: Handle, ready: "Future[Pipeline]") -> None:
-        try:
             pipeline = ready.result()
         except Exception as error:
             self._resolve(handle, error)
             return
         with self._changed:
             is_wanted = handle in self._open
-            handle.has_model = is_wanted
-        if not is_wanted:
+            handle.pipeline = pipeline if is_wanted else None
+        if is_wanted:
+            self._encoder.add(handle)
+        else:
             self.models.release(handle.spec)
-            return
-        try:
-            state = pipeline.encode(handle.request)
-            wait_for(self.device)
-        except Exception as error:
-            if self._can_try_again(Phase.ENCODE, [handle], 1, error):
-                self._encode_later(handle, ready)
-            else:
-                self._resolve(handle, error)
-            return
+
+    def _encode_failed(self, handle: Handle, error: Exception) -> bool:
+        if self._can_try_again(Phase.ENCODE, [handle], 1, error):
+            return True
+        self._resolve(handle, error)
+        return False
+
+    def _take_on(self, handle: Handle, state: State) -> None:
         with self._changed:
-            if handle in self._open:
+            is_wanted = handle in self._open
+            if is_wanted:
                 handle.state = state
                 handle.progress = Progress(0, state.steps)
                 self._encoded.append(handle)
                 self._changed.notify()
+        if not is_wanted:
+            state.pipeline.release(state)
 
     def _decode_later(self, finished: list[Handle]) -> None:
         # All are in line before the first is taken, so that they can share a pass.
@@ -375,9 +376,10 @@ class Engine:
                 return
             del self._open[handle]
             state, handle.state = handle.state, None
-        if state:
-            state.pipeline.release(state)
-        if handle.has_model:
+            pipeline, handle.pipeline = handle.pipeline, None
+        if pipeline and state:
+            pipeline.release(state)
+        if pipeline:
             self.models.release(handle.spec)
         if isinstance(outcome, Exception):
             outcome = self._for_the_user(outcome, handle.request)

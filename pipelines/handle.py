@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from pipelines.catalog import ModelSpec
 from pipelines.errors import DeadlineError, ImageCanceledError, PipelineError
 from pipelines.memory import Work
-from pipelines.pipeline import ImageRequest, Phase, Picture, Progress, State
+from pipelines.pipeline import ImageRequest, Phase, Picture, Pipeline, Progress, State
 
 
 class Handle:
@@ -32,8 +32,8 @@ class Handle:
         self.on_progress = on_progress
         #: The engine's; None until the prompt is encoded.
         self.state: State | None = None
-        #: Whether the model must stay loaded for this image.
-        self.has_model = False
+        #: The engine's: what must stay loaded for this image; None until it is, and once it left.
+        self.pipeline: Pipeline | None = None
         self._on_cancel = on_cancel
         self._is_canceled = False
         self.future.add_done_callback(self._note_cancelled_future)

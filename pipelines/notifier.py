@@ -6,8 +6,10 @@ from dataclasses import replace
 from io import BytesIO
 from threading import Condition, Thread
 
+import torch
 from PIL import Image
 
+from pipelines.device import use_own_stream
 from pipelines.handle import Handle
 from pipelines.pipeline import Progress
 
@@ -19,7 +21,12 @@ Draw = Callable[[], Image.Image | None]
 class Notifier:
     """Calls `on_progress`. A slow callback is told less often, and cannot hold up the engine."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        """
+        Args:
+            device: where previews may be made.
+        """
+        self._device = device
         self._news: dict[Handle, tuple[Progress, Draw | None]] = {}
         self._changed = Condition()
         self._is_stopping = False
@@ -47,6 +54,7 @@ class Notifier:
             self._changed.notify()
 
     def _run(self) -> None:
+        use_own_stream(self._device)
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._news or self._is_stopping)

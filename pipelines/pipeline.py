@@ -4,7 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
+import torch
 from PIL import Image
 
 from pipelines.catalog import ModelSpec
@@ -21,13 +23,17 @@ class ImageRequest:
     width: int
     #: Pixels.
     height: int
-    #: Denoising steps, as the user counts them.
+    #: Denoising steps as the user counts them, or the tokens of a picture.
     steps: int
     #: Above 1 the picture is pulled towards its prompt, and every step costs two rows of the batch.
     guidance_scale: float
     seed: int
     #: A name from `schedulers.py`; None is the scheduler the model was saved with.
     scheduler: str | None = None
+    #: How tokens are drawn, see `sampling.py`; None is the model's default.
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
     #: The moment on `time.monotonic()`'s clock after which nobody waits for the picture.
     deadline: float | None = None
 
@@ -94,11 +100,24 @@ class Pipeline(ABC):
     """
 
     spec: ModelSpec
-    #: What the weights take on the device.
+    #: What the weights take on the device, and what is set aside beside them.
     size_bytes: int
+
+    @classmethod
+    def set_aside_bytes(cls, spec: ModelSpec, folder: Path, dtype: torch.dtype) -> int:
+        """What a model in a folder will set aside beside its weights, told without loading it."""
+        return 0
 
     def tune(self, tuning: Tuning) -> None:  # noqa: B027 - not every model can be tuned
         """Make the model faster, before its first step."""
+
+    def has_room(self, request: ImageRequest) -> bool:
+        """Whether one more image can be under way now. Asked on `encode`'s thread, just before it.
+
+        An image that finds no room waits, and others of its model behind it, until one has left or
+        has taken its last step.
+        """
+        return True
 
     @abstractmethod
     def encode(self, request: ImageRequest) -> State:

@@ -2,6 +2,8 @@
 
 import threading
 
+import torch
+
 from pipelines.handle import Handle
 from pipelines.notifier import Notifier
 from pipelines.pipeline import Progress
@@ -16,7 +18,7 @@ def test_a_slow_listener_hears_the_latest_and_not_all_between(spec_of, make_requ
         may_go_on.wait(30)
 
     handle = Handle(spec_of("sd"), make_request(), listen, lambda: None)
-    notifier = Notifier()
+    notifier = Notifier(torch.device("cpu"))
     notifier.start()
     notifier.post(handle, Progress(1, 9))
     assert is_busy.wait(30)
@@ -31,7 +33,7 @@ def test_nothing_is_told_of_an_image_that_is_done(spec_of, make_request):
     told = []
     handle = Handle(spec_of("sd"), make_request(), told.append, lambda: None)
     handle.future.cancel()
-    notifier = Notifier()
+    notifier = Notifier(torch.device("cpu"))
     notifier.start()
     notifier.post(handle, Progress(1, 9))
     notifier.stop()
