@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -30,6 +30,8 @@ class Family(StrEnum):
     SDXL = "sdxl"
     #: Flow-matching transformers: Stable Diffusion 3 and Flux.
     FLOW = "flow"
+    #: Janus and Janus-Pro: a language model that draws a picture token by token.
+    JANUS = "janus"
     #: Any other text-to-image pipeline of diffusers, run whole: slower, still cancellable.
     WHOLE = "whole"
 
@@ -59,31 +61,66 @@ class SizeLimits(_Frozen):
         return self
 
 
-class StepLimits(_Frozen):
-    """How many denoising steps a model takes."""
+class _UpTo(_Frozen):
+    """A default, and the most that a request may ask for."""
+
+    default: float
+    max: float
+
+    @model_validator(mode="after")
+    def _default_obeys_the_limits(self) -> Self:
+        if self.default > self.max:
+            raise ValueError(f"the default of {self.default} is above the maximum {self.max}")
+        return self
+
+
+class StepLimits(_UpTo):
+    """How many steps an image takes: denoising steps, or the tokens of a picture."""
 
     default: int = Field(ge=1)
     max: int = Field(150, ge=1, le=1000)
 
-    @model_validator(mode="after")
-    def _default_obeys_the_limits(self) -> "StepLimits":
-        if self.default > self.max:
-            raise ValueError(f"the default of {self.default} steps is above the maximum {self.max}")
-        return self
 
-
-class GuidanceLimits(_Frozen):
+class GuidanceLimits(_UpTo):
     """How strongly a picture is pulled towards its prompt (classifier-free guidance)."""
 
     default: float = Field(ge=0)
     max: float = Field(30.0, ge=0, le=100)
 
-    @model_validator(mode="after")
-    def _default_obeys_the_limits(self) -> "GuidanceLimits":
-        if self.default > self.max:
-            raise ValueError(f"the default guidance {self.default} is above the maximum {self.max}")
-        return self
 
+class TemperatureLimits(_UpTo):
+    """How freely tokens are drawn; at 0 the likeliest is taken."""
+
+    default: float = Field(1.0, ge=0)
+    max: float = Field(2.0, ge=0, le=10)
+
+
+class TopPLimits(_UpTo):
+    """Which tokens may be drawn: the likeliest that together reach this probability."""
+
+    default: float = Field(1.0, gt=0)
+    max: float = Field(1.0, gt=0, le=1)
+
+
+class TopKLimits(_UpTo):
+    """Of how many of the likeliest tokens one is drawn; 0 is of all."""
+
+    default: int = Field(0, ge=0)
+    max: int = Field(65_536, ge=0, le=65_536)
+
+
+_DENOISING = ("negative_prompt", "steps", "guidance_scale")
+
+#: What a request may choose beside its prompt, size and seed.
+OPTIONS: Mapping[Family, tuple[str, ...]] = {
+    Family.STABLE_DIFFUSION: (*_DENOISING, "scheduler"),
+    Family.SDXL: (*_DENOISING, "scheduler"),
+    Family.FLOW: (*_DENOISING, "scheduler"),
+    Family.JANUS: ("guidance_scale", "temperature", "top_p", "top_k"),
+    Family.WHOLE: _DENOISING,
+}
+#: Every option that some model takes.
+ALL_OPTIONS = tuple(dict.fromkeys(name for names in OPTIONS.values() for name in names))
 
 #: What an entry need not say, so that three lines (name, family, source) make a model.
 FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
@@ -107,6 +144,14 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "steps": {"default": 28},
         "guidance_scale": {"default": 3.5},
     },
+    Family.JANUS: {
+        "size": {"default": (384, 384), "min": 384, "max": 384, "max_pixels": 384 * 384},
+        "steps": {"default": 576, "max": 576},
+        "guidance_scale": {"default": 5.0},
+        "temperature": {},
+        "top_p": {},
+        "top_k": {},
+    },
     Family.WHOLE: {
         "size": {"default": (1024, 1024), "max": 2048, "max_pixels": 2048 * 1024},
         "steps": {"default": 30},
@@ -115,11 +160,12 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
 }
 
 
-#: What a request's `scheduler` may name; a model run whole uses its own only.
+#: What a request's `scheduler` may name.
 SCHEDULERS: Mapping[Family, Mapping[str, SchedulerKind]] = {
     Family.STABLE_DIFFUSION: DENOISING_SCHEDULERS,
     Family.SDXL: DENOISING_SCHEDULERS,
     Family.FLOW: FLOW_SCHEDULERS,
+    Family.JANUS: {},
     Family.WHOLE: {},
 }
 
@@ -139,11 +185,14 @@ class ModelSpec(_Frozen):
     variant: str | None = Field(None, description="The weights' variant in their file names.")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto",
-        description="auto: float32 on the CPU; on a GPU float16, for flow models bfloat16.",
+        description="auto: float32 on the CPU; on a GPU float16, for flow and Janus bfloat16.",
     )
     size: SizeLimits
     steps: StepLimits
     guidance_scale: GuidanceLimits
+    temperature: TemperatureLimits | None = None
+    top_p: TopPLimits | None = None
+    top_k: TopKLimits | None = None
     guidance_rescale: float = Field(
         0.0,
         ge=0,
@@ -156,6 +205,22 @@ class ModelSpec(_Frozen):
     schedulers: tuple[str, ...] = Field(
         description="The schedulers that a request may name; the family's by default."
     )
+    slots: int = Field(
+        32,
+        ge=2,
+        le=1024,
+        description="Rows that a token model holds keys and values for; a guided image takes two.",
+    )
+    prompt_tokens: int = Field(
+        256, ge=16, le=4096, description="The longest prompt that a token model reads."
+    )
+
+    @model_validator(mode="after")
+    def _limits_are_of_the_family(self) -> "ModelSpec":
+        for name in ("temperature", "top_p", "top_k"):
+            if getattr(self, name) is not None and name not in self.options:
+                raise ValueError(f"family {self.family} takes no {name}")
+        return self
 
     @model_validator(mode="after")
     def _schedulers_are_of_the_family(self) -> "ModelSpec":
@@ -174,6 +239,11 @@ class ModelSpec(_Frozen):
         family: Any = entry["family"]
         named = {"schedulers": tuple(SCHEDULERS.get(family, ()))}
         return {**named, **FAMILY_DEFAULTS.get(family, {}), **entry}
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What a request may choose beside its prompt, size and seed."""
+        return OPTIONS[self.family]
 
     @property
     def is_folder(self) -> bool:

@@ -18,7 +18,7 @@ from pipelines.pixels import to_images
 from pipelines.preview import fit_colours, paint_preview, sample_pictures
 from pipelines.schedule import Schedule, ScheduleShelf
 from pipelines.schedulers import DENOISING_SCHEDULERS, SchedulerKind
-from pipelines.tuning import Tuning
+from pipelines.tuning import Tuning, bucket_of
 from pipelines.weights import loaded_bytes
 
 _EMBEDDINGS_LIMIT_BYTES = 64 * 1024**2
@@ -65,11 +65,6 @@ def _size(request: ImageRequest) -> tuple[int, int]:
     return (request.width, request.height)
 
 
-def bucket_of(rows: int, buckets: Sequence[int]) -> int:
-    """The smallest of the ascending buckets that holds so many rows; `rows` where none does."""
-    return next((bucket for bucket in buckets if bucket >= rows), rows)
-
-
 def pad(tensor: torch.Tensor, rows: int) -> torch.Tensor:
     """(n, ...) to (rows, ...) by repeating the last row, which is as harmless as the row itself."""
     missing = rows - tensor.shape[0]
@@ -107,7 +102,7 @@ class DiffusionPipeline(Pipeline):
         self._row_buckets: tuple[int, ...] = ()
         self._cores: Cores | None = None
         self.embeddings = EmbeddingCache(_EMBEDDINGS_LIMIT_BYTES)
-        self.size_bytes = loaded_bytes(components)
+        self.size_bytes = loaded_bytes(components.components.values())
         self._colours = self._fit_colours()
 
     # -- what a family adds ------------------------------------------------------------------------

@@ -1,10 +1,14 @@
 """Text already encoded, kept for the next image that says the same."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
+
+#: A text, or its tokens.
+Text = TypeVar("Text", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -25,10 +29,10 @@ class EmbeddingCache:
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._kept: OrderedDict[str, Embedding] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Embedding] = OrderedDict()
         self._size_bytes = 0
 
-    def get(self, text: str, encode: Callable[[str], Embedding]) -> Embedding:
+    def get(self, text: Text, encode: Callable[[Text], Embedding]) -> Embedding:
         """The text's embedding, encoded now if it is not kept."""
         if text in self._kept:
             self._kept.move_to_end(text)

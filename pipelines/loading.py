@@ -1,7 +1,6 @@
 """From a catalogue entry to a loaded pipeline. Only safetensors, never remote code."""
 
 import importlib
-import inspect
 import json
 import logging
 import threading
@@ -16,6 +15,7 @@ import torch
 from pipelines.catalog import Family, ModelSpec
 from pipelines.device import default_device
 from pipelines.errors import ModelLoadError
+from pipelines.formats import Diffusers, Format, Index, Transformers, UnsafeModelError
 from pipelines.pipeline import Pipeline
 from pipelines.weights import saved_bytes
 
@@ -23,14 +23,16 @@ __all__ = ["RUNNERS", "check_folder", "default_device", "load_pipeline"]
 
 log = logging.getLogger(__name__)
 
-#: Components that are never loaded, whatever they come as.
-UNUSED: Final = frozenset({"safety_checker"})
-
 #: While transformers loads a model, no module made anywhere in the process gets memory.
 _LOADING = threading.Lock()
 
-#: Which of our classes runs a pipeline class of diffusers, by the family that the entry states;
-#: "*" is any other class.
+#: How the models of a family are saved.
+FORMATS: Final[Mapping[Family, Format]] = MappingProxyType(
+    dict.fromkeys(Family, Diffusers()) | {Family.JANUS: Transformers()}
+)
+
+#: Which of our classes runs a class of the library's, by the family that the entry states; "*" is
+#: any other class.
 RUNNERS: Final[Mapping[Family, Mapping[str, str]]] = MappingProxyType(
     {
         Family.STABLE_DIFFUSION: {
@@ -42,7 +44,18 @@ RUNNERS: Final[Mapping[Family, Mapping[str, str]]] = MappingProxyType(
             "StableDiffusion3Pipeline": "pipelines.flow:StableDiffusion3",
             "FluxPipeline": "pipelines.flow:Flux",
         },
+        Family.JANUS: {"JanusForConditionalGeneration": "pipelines.janus:Janus"},
         Family.WHOLE: {"*": "pipelines.whole:Whole"},
+    }
+)
+
+#: The type of weights on a GPU where the entry names none; float16 for the others.
+_GPU_DTYPES: Final[Mapping[Family, torch.dtype]] = MappingProxyType(
+    {
+        # T5 and flow transformers overflow in float16.
+        Family.FLOW: torch.bfloat16,
+        # As it was trained and published.
+        Family.JANUS: torch.bfloat16,
     }
 )
 
@@ -59,9 +72,8 @@ def load_pipeline(spec: ModelSpec, device: torch.device) -> Pipeline:
     folder = Path(spec.source) if spec.is_folder else _fetch(spec)
     class_name = check_folder(spec, folder)
     with _LOADING:
-        components = _components(spec, folder, class_name, device)
-    module, _, runner = str(_runner(spec.family, class_name)).partition(":")
-    pipeline: Pipeline = getattr(importlib.import_module(module), runner)(spec, components, device)
+        components = _components(spec, folder, device)
+    pipeline = _runner_class(spec.family, class_name)(spec, components, device)
     log.info(
         "loaded model %s on %s: %.0f MB in %.1f s",
         spec.name,
@@ -73,37 +85,51 @@ def load_pipeline(spec: ModelSpec, device: torch.device) -> Pipeline:
 
 
 def weigh_model(spec: ModelSpec, device: torch.device) -> int:
-    """What a model in a local folder will take on a device, in bytes; 0 for one not fetched yet."""
+    """What a model in a local folder will take on a device, in bytes; 0 for one not fetched yet.
+
+    Raises:
+        ModelLoadError: the folder is not what the entry says.
+    """
     if not spec.is_folder:
         return 0
-    return saved_bytes(Path(spec.source), spec.variant, _dtype(spec, device))
+    folder, dtype = Path(spec.source), _dtype(spec, device)
+    runner = _runner_class(spec.family, check_folder(spec, folder))
+    weights = saved_bytes(folder, FORMATS[spec.family].weights, spec.variant, dtype)
+    return weights + runner.set_aside_bytes(spec, folder, dtype)
 
 
 def check_folder(spec: ModelSpec, folder: Path) -> str:
-    """The diffusers class in a folder, where the entry's family can run it. Reads no weights.
+    """The library's class in a folder, where the entry's family can run it. Reads no weights.
 
     Raises:
         ModelLoadError: the folder is not what the entry says.
     """
     if not folder.is_dir():
         raise _error(spec, f"the folder {folder} does not exist")
-    index_path = folder / "model_index.json"
+    saved = FORMATS[spec.family]
+    index = _index(spec, folder)
+    class_name = saved.class_name(index)
+    if not isinstance(class_name, str):
+        path = folder / saved.index_name
+        raise _error(spec, f"{path} does not name its pipeline in {saved.class_key}")
+    _check_family(spec, class_name)
+    for component in saved.components(index, folder):
+        _check_weights(spec, component)
+    return class_name
+
+
+def _index(spec: ModelSpec, folder: Path) -> Index:
+    saved = FORMATS[spec.family]
+    path = folder / saved.index_name
     try:
-        index = json.loads(index_path.read_text(encoding="utf-8"))
+        index = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise _error(
-            spec, f"{folder} has no model_index.json; is it in diffusers format?"
+            spec, f"{folder} has no {saved.index_name}; is it in {saved.name} format?"
         ) from None
     except (OSError, ValueError) as error:
-        raise _error(spec, f"{index_path} cannot be read: {error}") from error
-    class_name = index.get("_class_name") if isinstance(index, dict) else None
-    if not isinstance(class_name, str):
-        raise _error(spec, f"{index_path} does not name its pipeline in _class_name")
-    _check_family(spec, class_name)
-    for name, component in index.items():
-        if isinstance(component, list) and component[0] is not None and name not in UNUSED:
-            _check_weights(spec, folder / name)
-    return class_name
+        raise _error(spec, f"{path} cannot be read: {error}") from error
+    return index if isinstance(index, dict) else {}
 
 
 def _runner(family: Family, class_name: str) -> str | None:
@@ -111,14 +137,22 @@ def _runner(family: Family, class_name: str) -> str | None:
     return classes.get(class_name, classes.get("*"))
 
 
+def _runner_class(family: Family, class_name: str) -> type[Any]:
+    module, _, name = str(_runner(family, class_name)).partition(":")
+    runner: type[Any] = getattr(importlib.import_module(module), name)
+    return runner
+
+
 def _check_family(spec: ModelSpec, class_name: str) -> None:
     if _runner(spec.family, class_name) is not None:
         return
-    fitting = next(family for family in Family if _runner(family, class_name) is not None)
-    raise _error(
-        spec,
-        f"it is a {class_name}, which family {spec.family} does not run; write family: {fitting}",
-    )
+    fitting = [
+        f"write family: {family}"
+        for family in Family
+        if FORMATS[family] is FORMATS[spec.family] and _runner(family, class_name)
+    ]
+    mend = next(iter(fitting), f"it runs {', '.join(RUNNERS[spec.family])}")
+    raise _error(spec, f"it is a {class_name}, which family {spec.family} does not run; {mend}")
 
 
 def _check_weights(spec: ModelSpec, component: Path) -> None:
@@ -136,54 +170,21 @@ def _check_weights(spec: ModelSpec, component: Path) -> None:
         )
 
 
-def _check_libraries(spec: ModelSpec, index: dict[str, Any], diffusers: Any) -> None:
-    """Refuse a component that would be imported from anywhere but the libraries we know."""
-    for name, component in index.items():
-        library = component[0] if isinstance(component, list) and component else None
-        is_known = library in (None, "diffusers", "transformers")
-        if not is_known and not hasattr(diffusers.pipelines, str(library)):
-            raise _error(
-                spec,
-                f"its {name} comes from {library!r}; only components of diffusers and transformers "
-                "are loaded, never code from a model",
-            )
-
-
 def _fetch(spec: ModelSpec) -> Path:
-    """The local copy of a Hugging Face id, downloaded when it is not there yet."""
-    diffusers = _diffusers()
     try:
-        folder = diffusers.DiffusionPipeline.download(
-            spec.source, revision=spec.revision, variant=spec.variant, use_safetensors=True
-        )
+        return Path(FORMATS[spec.family].fetch(spec))
     except Exception as error:
         log.exception("fetching model %s failed", spec.name)
         raise _error(spec, f"{spec.source} cannot be fetched: {_first_line(error)}") from error
-    return Path(folder)
 
 
-def _components(spec: ModelSpec, folder: Path, class_name: str, device: torch.device) -> Any:
-    """The diffusers pipeline in a folder, on the device, ready to be taken apart."""
-    diffusers = _diffusers()
-    if not hasattr(diffusers, class_name):
-        raise _error(spec, f"diffusers has no {class_name}, and code from a model is never run")
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    _check_libraries(spec, index, diffusers)
-    # A component saved as null is one the model does without; diffusers wants to be told so.
-    options: dict[str, Any] = {name: None for name, part in index.items() if part == [None, None]}
-    if "safety_checker" in inspect.signature(getattr(diffusers, class_name).__init__).parameters:
-        options |= {"safety_checker": None, "requires_safety_checker": False}
+def _components(spec: ModelSpec, folder: Path, device: torch.device) -> Any:
+    """What the library makes of a folder, on the device, ready to be taken apart."""
+    index, dtype = _index(spec, folder), _dtype(spec, device)
     try:
-        components = getattr(diffusers, class_name).from_pretrained(
-            str(folder),
-            dtype=_dtype(spec, device),
-            variant=spec.variant,
-            use_safetensors=True,
-            local_files_only=True,
-            **options,
-        )
-        components.set_progress_bar_config(disable=True)
-        return components.to(device)
+        return FORMATS[spec.family].load(spec, index, folder, device, dtype)
+    except UnsafeModelError as error:
+        raise _error(spec, str(error)) from None
     except Exception as error:
         log.exception("loading model %s failed", spec.name)
         raise _error(spec, f"{folder} cannot be loaded: {_first_line(error)}") from error
@@ -193,23 +194,9 @@ def _dtype(spec: ModelSpec, device: torch.device) -> torch.dtype:
     if spec.dtype == "auto":
         if device.type == "cpu":
             return torch.float32
-        # T5 and flow transformers overflow in float16.
-        return torch.bfloat16 if spec.family is Family.FLOW else torch.float16
+        return _GPU_DTYPES.get(spec.family, torch.float16)
     dtype: torch.dtype = getattr(torch, spec.dtype)
     return dtype
-
-
-def _diffusers() -> Any:
-    """diffusers, quiet: it would print users' prompts, and what we report in our own way."""
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    import diffusers
-
-    diffusers.logging.set_verbosity_error()
-    diffusers.logging.disable_progress_bar()
-    transformers.logging.disable_progress_bar()
-    return diffusers
 
 
 def _error(spec: ModelSpec, what: str) -> ModelLoadError:

@@ -1,5 +1,6 @@
 """What makes a GPU run a loaded model faster, at the price of a slow first step."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -19,3 +20,8 @@ class Tuning:
     #: On a CPU, threads that share the rows of a large batch; 1 leaves them together, None takes as
     #: many as torch uses for one operation. See `cores.py`.
     cpu_threads: int | None = None
+
+
+def bucket_of(rows: int, buckets: Sequence[int]) -> int:
+    """The smallest of the ascending buckets that holds so many rows; `rows` where none does."""
+    return next((bucket for bucket in buckets if bucket >= rows), rows)

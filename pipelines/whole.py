@@ -110,7 +110,7 @@ class Whole(Pipeline):
         self.spec = spec
         self.device = device
         self.components = components
-        self.size_bytes = loaded_bytes(components)
+        self.size_bytes = loaded_bytes(components.components.values())
         self._takes = set(inspect.signature(type(components).__call__).parameters)
         if not {"prompt", "generator"} <= self._takes:
             raise ModelLoadError(

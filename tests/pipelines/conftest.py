@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_models import ABSENT, MODELS
+from tiny_models import ABSENT, ENTRIES, MODELS
 
 from pipelines.catalog import ModelSpec
 from pipelines.engine import Engine
@@ -33,8 +33,8 @@ def spec_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], ModelSp
             torch.manual_seed(len(name))
             folder = tmp_path_factory.mktemp(name)
             build().save_pretrained(folder)
-            size = {"default": (64, 64), "min": 16, "max": 256, "max_pixels": 256 * 256}
-            specs[name] = ModelSpec(name=name, family=family, source=str(folder), size=size)
+            entry = ENTRIES[name]
+            specs[name] = ModelSpec(name=name, family=family, source=str(folder), **entry)
         return specs[name]
 
     return spec_of

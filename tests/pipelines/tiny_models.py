@@ -5,6 +5,7 @@ from typing import Any
 
 import diffusers
 import transformers
+from tiny_janus import GRID, PATCH, janus
 from tokenizers.pre_tokenizers import ByteLevel
 
 from pipelines.catalog import Family
@@ -216,6 +217,19 @@ MODELS: dict[str, tuple[Family, Callable[[], Any]]] = {
     "sd3": (Family.FLOW, stable_diffusion_3),
     "flux": (Family.FLOW, flux),
     "pag": (Family.WHOLE, perturbed_attention),
+    "janus": (Family.JANUS, janus),
+}
+
+#: What the entry of a model says beside its family and source.
+_SIZE = {"default": (64, 64), "min": 16, "max": 256, "max_pixels": 256 * 256}
+_SIDE = GRID * PATCH
+ENTRIES: dict[str, dict[str, Any]] = {name: {"size": _SIZE} for name in MODELS} | {
+    "janus": {
+        "size": {"default": (_SIDE, _SIDE), "min": _SIDE, "max": _SIDE, "max_pixels": _SIDE**2},
+        "steps": {"default": GRID**2, "max": GRID**2},
+        "slots": 16,
+        "prompt_tokens": 96,
+    }
 }
 
 

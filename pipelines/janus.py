@@ -1,0 +1,332 @@
+"""Janus and Janus-Pro: a language model that draws a picture token by token (Chen et al., 2025)."""
+
+import math
+import time
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import AutoConfig, DynamicCache
+
+from pipelines.catalog import ModelSpec
+from pipelines.cores import Cores, cores, shares_of
+from pipelines.embeddings import Embedding, EmbeddingCache
+from pipelines.errors import ModelLoadError, RequestError
+from pipelines.graphs import Graphs
+from pipelines.pipeline import ImageRequest, Picture, Pipeline, State
+from pipelines.pixels import to_images
+from pipelines.preview import MAX_SIDE
+from pipelines.prompts import ChatPrompts, Tokens
+from pipelines.sampling import Sampling, draw_noise, draw_tokens, guide
+from pipelines.slots import SlotCache, Slots, slots_shape
+from pipelines.tuning import Tuning, bucket_of
+from pipelines.weights import loaded_bytes
+
+_EMBEDDINGS_LIMIT_BYTES = 64 * 1024**2
+#: Positions are read in multiples of this, so that kernels and CUDA graphs see few lengths.
+_CPU_LENGTH, _CUDA_LENGTH = 32, 128
+#: Previews may take this share of the decoder's time, however long one takes.
+_PREVIEW_SHARE = 0.1
+
+
+@dataclass(eq=False, kw_only=True)
+class JanusState(State):
+    """A picture being drawn, row by row from the top left. A step is a token."""
+
+    #: Of the prompt, then without it where there is guidance; none once the last token is drawn.
+    slots: tuple[int, ...]
+    #: Positions that the prompt takes in a slot.
+    prompt_length: int
+    sampling: Sampling
+    generator: torch.Generator
+    #: On the CPU, (steps,); those not drawn yet are 0.
+    tokens: torch.Tensor
+    #: For the next draw, kept until it succeeds: a step that is tried again draws the same.
+    noise: torch.Tensor | None = None
+
+    @property
+    def position(self) -> int:
+        """Where in its slots the next token is read."""
+        return self.prompt_length + self.step
+
+    def take(self, token: int) -> None:
+        self.tokens[self.step] = token
+        self.noise = None
+        self.step += 1
+
+
+class Janus(Pipeline):
+    """Drives a `JanusForConditionalGeneration` taken apart, one image token a step.
+
+    A step reads one token of every row, the mark that begins a picture first, and draws the next.
+    What stands before that mark is read in `encode`, on its own thread, and put into the image's
+    slots; so nobody's step waits for a newcomer's prompt, however long it is.
+    """
+
+    def __init__(self, spec: ModelSpec, components: Any, device: torch.device) -> None:
+        """`components` has a loaded `model`, already on `device`, and its `processor`.
+
+        What draws no pictures, such as the tower that looks at them, is let go of.
+        """
+        self.spec = spec
+        self.device = device
+        model, processor = components.model, components.processor
+        self.language_model = model.model.language_model
+        self.head = model.model.generation_head
+        self.vq = model.model.vqmodel
+        self.dtype: torch.dtype = self.language_model.dtype
+        self.image_tokens: int = model.model.vision_model.config.num_image_tokens
+        self._size = _picture_size(model.config)
+        self._check_spec()
+        self.prompts = ChatPrompts(processor, model.generation_config, spec.prompt_tokens)
+        self._colours = processor.image_processor.image_mean, processor.image_processor.image_std
+        self._inputs = _input_table(model)
+        #: The number by which `_inputs` knows the mark that begins a picture.
+        self._begin = len(self._inputs) - 1
+        self.embeddings = EmbeddingCache(_EMBEDDINGS_LIMIT_BYTES)
+        self._cores: Cores | None = None
+        self._next_preview_s = 0.0
+        self._set_aside(spec.slots, ())
+
+    @classmethod
+    def set_aside_bytes(cls, spec: ModelSpec, folder: Path, dtype: torch.dtype) -> int:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        length = spec.prompt_tokens + config.vision_config.num_image_tokens
+        return math.prod(slots_shape(config.text_config, spec.slots, length)) * dtype.itemsize
+
+    def _set_aside(self, slots: int, row_buckets: tuple[int, ...]) -> None:
+        """Make the slots, and decide which shapes a step may have."""
+        length = self.spec.prompt_tokens + self.image_tokens
+        self.slots = Slots(
+            self.language_model.config, slots, length, device=self.device, dtype=self.dtype
+        )
+        if not row_buckets and self.device.type == "cuda":
+            row_buckets = tuple(2**power for power in range(slots.bit_length()))
+        self._row_buckets = row_buckets
+        self._graphs = Graphs(self._scores) if self.device.type == "cuda" else None
+        # A single bucket asks for a single shape.
+        step = _CUDA_LENGTH if self.device.type == "cuda" else _CPU_LENGTH
+        self._length_step = length if len(row_buckets) == 1 else step
+        modules = (self.language_model, self.head, self.vq)
+        self.size_bytes = loaded_bytes(modules) + self._inputs.nbytes + self.slots.size_bytes
+
+    def tune(self, tuning: Tuning) -> None:
+        threads = tuning.cpu_threads or torch.get_num_threads()
+        is_shared = self.device.type == "cpu" and threads > 1 and not tuning.compiled
+        self._cores = cores(threads) if is_shared else None
+        most = max(tuning.row_buckets, default=self.spec.slots)
+        self._set_aside(max(2, min(self.spec.slots, most)), tuning.row_buckets)
+        if tuning.compiled:
+            for layer in self.language_model.layers:
+                layer.compile(fullgraph=True, dynamic=not tuning.row_buckets)
+
+    # -- the pipeline ------------------------------------------------------------------------------
+
+    def has_room(self, request: ImageRequest) -> bool:
+        return self.slots.free >= _rows(request)
+
+    @torch.inference_mode()
+    def encode(self, request: ImageRequest) -> JanusState:
+        self._check_request(request)
+        prompt = self.prompts.read(request.prompt)
+        texts = (prompt.tokens, prompt.unconditional)[: _rows(request)]
+        prefixes = [self.embeddings.get(tokens, self._prefill) for tokens in texts]
+        slots = self.slots.take(len(prefixes))
+        for slot, prefix in zip(slots, prefixes, strict=True):
+            self.slots.fill(slot, prefix.tensors["keys and values"])
+        return JanusState(
+            request=request,
+            pipeline=self,
+            steps=self.image_tokens,
+            rows=len(slots),
+            warnings=prompt.warnings,
+            slots=slots,
+            prompt_length=len(prompt.tokens),
+            sampling=self._sampling(request),
+            generator=torch.Generator(self.device).manual_seed(request.seed),
+            tokens=torch.zeros(self.image_tokens, dtype=torch.long),
+        )
+
+    def batch_key(self, state: State) -> Hashable:
+        return ()
+
+    @torch.inference_mode()
+    def step(self, states: Sequence[State]) -> None:
+        drawn = [state for state in states if isinstance(state, JanusState)]
+        for state in drawn:
+            state.slots = self.slots.move_down(state.slots, state.position)
+        scores = self._scores_of(drawn)
+        with_prompt = scores[[state.slots[0] for state in drawn]]
+        without = scores[[state.slots[-1] for state in drawn]]
+        scales = [state.request.guidance_scale for state in drawn]
+        guided = guide(with_prompt, without, torch.tensor(scales, device=self.device))
+        noise = torch.stack([self._noise(state) for state in drawn])
+        tokens = draw_tokens(guided, [state.sampling for state in drawn], noise).tolist()
+        for state, token in zip(drawn, tokens, strict=True):
+            state.take(token)
+            if state.is_finished:
+                self.release(state)
+
+    @torch.inference_mode()
+    def decode(self, states: Sequence[State]) -> list[Picture]:
+        tokens = torch.stack([state.tokens for state in states if isinstance(state, JanusState)])
+        images = self._pixels(tokens)
+        return [Picture(image, state.warnings) for image, state in zip(images, states, strict=True)]
+
+    @torch.inference_mode()
+    def preview(self, state: State) -> Image.Image | None:
+        """The tokens so far, decoded, and the last one for all that are to come."""
+        begun_s = time.monotonic()
+        done = state.step
+        if not isinstance(state, JanusState) or not done or begun_s < self._next_preview_s:
+            return None
+        tokens = state.tokens.clone()
+        tokens[done:] = tokens[done - 1]
+        [picture] = self._pixels(tokens.unsqueeze(0))
+        picture.thumbnail((MAX_SIDE, MAX_SIDE))
+        now_s = time.monotonic()
+        self._next_preview_s = now_s + (now_s - begun_s) * (1 / _PREVIEW_SHARE - 1)
+        return picture
+
+    def release(self, state: State) -> None:
+        if isinstance(state, JanusState):
+            slots, state.slots = state.slots, ()
+            self.slots.give_back(slots)
+
+    # -- what it takes -----------------------------------------------------------------------------
+
+    def _check_spec(self) -> None:
+        """Raises `ModelLoadError` where the entry promises pictures that the model cannot draw."""
+        width, height = self._size
+        if (self.spec.steps.default, self.spec.size.default) != (self.image_tokens, self._size):
+            raise ModelLoadError(
+                f"model {self.spec.name!r}: it draws {width}x{height} pictures of "
+                f"{self.image_tokens} tokens; let its size and its steps say so"
+            )
+
+    def _check_request(self, request: ImageRequest) -> None:
+        if (request.width, request.height) != self._size:
+            raise RequestError("width: this model draws {}x{} pictures only".format(*self._size))
+        if request.steps != self.image_tokens:
+            raise RequestError(f"steps: this model takes {self.image_tokens}, one a token")
+        for name in ("negative_prompt", "scheduler"):
+            if getattr(request, name):
+                raise RequestError(f"{name}: this model takes none")
+
+    # -- prompts -----------------------------------------------------------------------------------
+
+    def _prefill(self, tokens: Tokens) -> Embedding:
+        """What the model keeps of tokens, (layers, 2, heads, tokens, head size)."""
+        cache = DynamicCache(config=self.language_model.config)
+        ids = torch.tensor([tokens], device=self.device)
+        self.language_model(input_ids=ids, cache=cache, use_cache=True)
+        kept = [torch.cat([layer.keys, layer.values]) for layer in cache.layers]
+        return Embedding({"keys and values": torch.stack(kept)})
+
+    def _sampling(self, request: ImageRequest) -> Sampling:
+        """What the request leaves open is the model's default."""
+        asked = {name: getattr(request, name) for name in ("temperature", "top_k", "top_p")}
+        defaults = {name: getattr(self.spec, name).default for name in asked}
+        return Sampling(
+            **{name: defaults[name] if value is None else value for name, value in asked.items()}
+        )
+
+    # -- a step ------------------------------------------------------------------------------------
+
+    def _scores_of(self, drawn: Sequence[JanusState]) -> torch.Tensor:
+        """Every slot's scores for its next token, (slots, tokens) in float32.
+
+        Slots of nobody who is drawn now are run as they come, and write where nobody reads.
+        """
+        rows = 1 + max(slot for state in drawn for slot in state.slots)
+        rows = min(bucket_of(rows, self._row_buckets), self.slots.count)
+        reads = [(self._begin, 0, self.slots.length)] * rows
+        for state in drawn:
+            token = int(state.tokens[state.step - 1]) if state.step else self._begin
+            for slot in state.slots:
+                reads[slot] = (token, state.position, state.position)
+        length = 1 + max(state.position for state in drawn)
+        length = min(math.ceil(length / self._length_step) * self._length_step, self.slots.length)
+        table = torch.tensor(reads, device=self.device).T.contiguous()
+        return self._graphs.run(table, length) if self._graphs else self._shared(table, length)
+
+    def _shared(self, reads: torch.Tensor, length: int) -> torch.Tensor:
+        """`_scores`, with the rows shared among CPU cores where that pays."""
+        rows = reads.shape[1]
+        # Memory is measured on one thread only.
+        if self._cores is None or torch._C._len_torch_dispatch_stack():
+            return self._scores(reads, length)
+        shares = shares_of(rows, self._cores.count, equal=bool(self._row_buckets))
+        size = math.ceil(rows / shares)
+
+        @torch.inference_mode()
+        def scores(first: int) -> torch.Tensor:
+            return self._scores(reads[:, first : first + size], length, first)
+
+        return torch.cat(self._cores.run(scores, range(0, rows, size)))
+
+    def _scores(self, reads: torch.Tensor, length: int, first: int = 0) -> torch.Tensor:
+        """One forward pass over slots.
+
+        Args:
+            reads: of each slot the token it reads, the token's position, and the position where its
+                keys and values go; (3, slots).
+            length: positions that attention looks at, at most.
+            first: the first slot.
+
+        Returns:
+            (slots, tokens) in float32.
+        """
+        tokens, positions, places = reads
+        rows = reads.shape[1]
+        slots = self.slots.tensor[:, :, first : first + rows]
+        is_later = torch.arange(length, device=self.device) > positions.unsqueeze(1)
+        mask = torch.zeros(rows, 1, 1, length, dtype=self.dtype, device=self.device)
+        mask.masked_fill_(is_later[:, None, None], -torch.inf)
+        output = self.language_model(
+            inputs_embeds=self._inputs[tokens].unsqueeze(1),
+            attention_mask=mask,
+            position_ids=positions.unsqueeze(1),
+            cache=SlotCache(slots, places, length),
+            use_cache=True,
+        )
+        scores: torch.Tensor = self.head(output.last_hidden_state[:, 0])
+        return scores.float()
+
+    def _noise(self, state: JanusState) -> torch.Tensor:
+        if state.noise is None:
+            state.noise = draw_noise(state.generator, self._begin)
+        return state.noise
+
+    # -- pixels ------------------------------------------------------------------------------------
+
+    def _pixels(self, tokens: torch.Tensor) -> list[Image.Image]:
+        """(batch, image tokens) to pictures."""
+        pixels: torch.Tensor = self.vq.decode(tokens.to(self.device))
+        return to_images(pixels, *self._colours)
+
+
+def _rows(request: ImageRequest) -> int:
+    return 2 if request.guidance_scale > 1 else 1
+
+
+def _picture_size(config: Any) -> tuple[int, int]:
+    """Width and height: the decoder doubles a square of tokens once a level but the first."""
+    doublings = len(config.vq_config.channel_multiplier) - 1
+    side: int = config.vq_config.num_patches * 2**doublings
+    return (side, side)
+
+
+def _input_table(model: Any) -> torch.Tensor:
+    """What a step may read, as the language model takes it: (image tokens + 1, width).
+
+    Every image token, aligned, and last the text's mark that begins a picture.
+    """
+    with torch.inference_mode():
+        numbers = torch.arange(model.model.generation_embeddings.num_embeddings)
+        aligned = model.prepare_embeddings_for_image_generation(numbers.to(model.device))
+        mark = torch.tensor([model.generation_config.generation_kwargs["boi_token_id"]])
+        return torch.cat([aligned, model.get_input_embeddings()(mark.to(model.device))])

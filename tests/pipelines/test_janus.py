@@ -1,0 +1,311 @@
+"""Janus: in any company each image's tokens are those that transformers' `generate` draws."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from plain_janus import PlainJanus
+from tiny_janus import GRID, PATCH
+
+from pipelines.engine import Engine
+from pipelines.errors import ImageCanceledError, ModelLoadError, RequestError
+from pipelines.loading import load_pipeline, weigh_model
+from pipelines.pipeline import ImageRequest
+
+CPU = torch.device("cpu")
+SIDE, TOKENS = GRID * PATCH, GRID**2
+
+
+def ask(**changes):
+    plain = {"prompt": "a red circle", "width": SIDE, "height": SIDE, "steps": TOKENS}
+    rules = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
+    return ImageRequest(**{**plain, **rules, "guidance_scale": 3.0, "seed": 1, **changes})
+
+
+@pytest.fixture(scope="module")
+def plain(spec_of):
+    return PlainJanus(spec_of("janus"))
+
+
+@pytest.fixture
+def janus(pipeline_of):
+    return pipeline_of("janus")
+
+
+@pytest.fixture
+def drawn(janus, monkeypatch):
+    """The tokens of every finished image, by its request."""
+    tokens, decode = {}, janus.decode
+
+    def noted(states):
+        tokens.update({state.request: state.tokens.tolist() for state in states})
+        return decode(states)
+
+    monkeypatch.setattr(janus, "decode", noted)
+    return tokens
+
+
+def run(pipeline, *requests):
+    """The tokens of requests that share every step, without an engine."""
+    states = [pipeline.encode(request) for request in requests]
+    while not states[0].is_finished:
+        pipeline.step(states)
+    return [state.tokens.tolist() for state in states]
+
+
+# -- tokens ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 3.0, 7.5])
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"temperature": 0.0},
+        {},
+        {"temperature": 0.7, "top_k": 20},
+        {"top_p": 0.8},
+        {"temperature": 1.3, "top_k": 30, "top_p": 0.9, "prompt": "a large yellow star, and more"},
+    ],
+)
+def test_a_lone_image_has_the_tokens_of_transformers(janus, plain, rules, guidance_scale):
+    request = ask(guidance_scale=guidance_scale, **rules)
+    [tokens] = run(janus, request)
+    assert tokens == plain.tokens(request)
+
+
+mixes = st.lists(
+    st.fixed_dictionaries(
+        {
+            "prompt": st.sampled_from(["", "a red circle", "a blue square above a green star"]),
+            "guidance_scale": st.sampled_from([0.0, 1.0, 3.0, 5.0]),
+            "temperature": st.sampled_from([0.0, 0.8, 1.0]),
+            "top_k": st.sampled_from([0, 10]),
+            "top_p": st.sampled_from([0.9, 1.0]),
+            "seed": st.integers(0, 2**63),
+        }
+    ),
+    min_size=2,
+    max_size=8,
+)
+
+
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(mix=mixes, pauses=st.lists(st.integers(0, 9), min_size=8, max_size=8))
+def test_tokens_are_those_of_transformers_in_any_company(
+    mix, pauses, engine, spec_of, plain, drawn
+):
+    """Requests of all kinds join at random tokens of each other."""
+    requests, handles = [ask(**changes) for changes in mix], []
+    for request, pause in zip(requests, pauses, strict=False):
+        if handles:
+            await_that(lambda pause=pause: handles[-1].progress.step >= pause)
+        handles.append(engine.submit(spec_of("janus"), request))
+    for handle in handles:
+        handle.future.result(60)
+    for request in requests:
+        assert drawn[request] == plain.tokens(request)
+
+
+def await_that(holds):
+    give_up_s = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < give_up_s
+        threading.Event().wait(0.001)
+
+
+def test_a_reproducible_picture_is_the_same_bit_for_bit_in_any_company(spec_of):
+    requests = [ask(seed=seed, prompt="x" * (1 + 9 * seed)) for seed in range(6)]
+    pipeline, scores = load_pipeline(spec_of("janus"), CPU), {}
+    read = pipeline._scores_of
+
+    def noted(states):
+        found = read(states)
+        for state in states:
+            own = found[list(state.slots)]
+            scores.setdefault((state.request, state.step), []).append(own)
+        return found
+
+    pipeline._scores_of = noted
+    with Engine(CPU, max_batch_rows=8, reproducible=True, load=lambda *_: pipeline) as engine:
+        for request in requests:
+            engine.submit(spec_of("janus"), request).future.result(60)
+        handles = [engine.submit(spec_of("janus"), request) for request in requests]
+        for handle in handles:
+            handle.future.result(60)
+    assert len(scores) == len(requests) * TOKENS
+    assert all(torch.equal(alone, among) for alone, among in scores.values())
+
+
+def test_a_step_that_fails_is_tried_again_with_the_same_luck(janus, plain, monkeypatch):
+    state, request = janus.encode(ask()), ask()
+    janus.step([state])
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.janus.draw_tokens", raise_out_of_memory)
+        with pytest.raises(torch.OutOfMemoryError):
+            janus.step([state])
+    while not state.is_finished:
+        janus.step([state])
+    assert state.tokens.tolist() == plain.tokens(request)
+
+
+def raise_out_of_memory(*_):
+    raise torch.OutOfMemoryError("tried to allocate more than there is")
+
+
+# -- slots -----------------------------------------------------------------------------------------
+
+
+def test_more_images_than_slots_wait_their_turn_and_leave_every_slot_free(
+    engine, janus, spec_of, plain, drawn
+):
+    requests = [ask(seed=seed, guidance_scale=1.0 + 2.0 * (seed % 3 > 0)) for seed in range(30)]
+    handles = [engine.submit(spec_of("janus"), request) for request in requests]
+    for handle in handles:
+        handle.future.result(60)
+    assert all(drawn[request] == plain.tokens(request) for request in requests)
+    assert janus.slots.free == janus.slots.count == 16
+
+
+def test_whoever_waits_for_slots_is_not_overtaken_by_those_who_need_fewer(
+    engine, janus, hold_steps, spec_of
+):
+    gate = hold_steps(janus)
+    first = [engine.submit(spec_of("janus"), ask(seed=seed)) for seed in range(7)]
+    single = engine.submit(spec_of("janus"), ask(seed=7, guidance_scale=1.0))
+    await_that(lambda: janus.slots.free == 1)
+    large = engine.submit(spec_of("janus"), ask(seed=8))
+    small = engine.submit(spec_of("janus"), ask(seed=9, guidance_scale=1.0))
+    gate.open()
+    for handle in (*first, single, large, small):
+        handle.future.result(60)
+    came = {seed: turn for turn, batch in reversed([*enumerate(gate.batches)]) for seed in batch}
+    assert came[7] < came[8] <= came[9]
+
+
+def test_an_image_cancelled_between_tokens_gives_its_slots_to_the_next(
+    engine, janus, hold_steps, spec_of, plain, drawn
+):
+    gate = hold_steps(janus)
+    handles = [engine.submit(spec_of("janus"), ask(seed=seed)) for seed in range(9)]
+    await_that(lambda: janus.slots.free == 0)
+    for _ in range(3):
+        gate.await_step()
+        gate.let_through()
+    gate.await_step()
+    handles[2].cancel()
+    gate.open()
+    with pytest.raises(ImageCanceledError):
+        handles[2].future.result(30)
+    for handle in handles[:2] + handles[3:]:
+        handle.future.result(60)
+    assert all(tokens == plain.tokens(request) for request, tokens in drawn.items())
+    assert len(drawn) == 8
+    assert janus.slots.free == 16
+
+
+def test_a_prompt_is_read_once_for_all_the_images_of_it(janus, monkeypatch):
+    read = []
+    monkeypatch.setattr(janus, "_prefill", lambda tokens: read.append(tokens) or prefill(tokens))
+    prefill = type(janus)._prefill.__get__(janus)
+    states = [janus.encode(ask(prompt="never seen before", seed=seed)) for seed in range(3)]
+    for state in states:
+        janus.release(state)
+    assert [len(tokens) for tokens in read] == [states[0].prompt_length] * 2
+
+
+def test_a_model_is_weighed_with_its_slots(janus, spec_of):
+    weighed = weigh_model(spec_of("janus"), CPU)
+    assert janus.slots.size_bytes < janus.size_bytes < weighed
+    more = spec_of("janus").model_copy(update={"slots": 116})
+    assert weigh_model(more, CPU) - weighed == 100 * janus.slots.size_bytes // 16
+
+
+# -- pictures --------------------------------------------------------------------------------------
+
+
+def test_a_picture_is_that_of_the_processor(engine, spec_of, plain, difference):
+    request = ask()
+    picture = engine.submit(spec_of("janus"), request).future.result(60)
+    assert picture.image.size == (SIDE, SIDE)
+    assert difference(picture, np.asarray(plain.picture(request))) <= 1
+
+
+def test_progress_counts_tokens_and_a_listener_is_shown_them(engine, spec_of, janus, hold_steps):
+    gate, told = hold_steps(janus), []
+    handle = engine.submit(spec_of("janus"), ask(), on_progress=told.append)
+    for _ in range(4):
+        gate.await_step()
+        gate.let_through()
+    await_that(lambda: any(progress.preview for progress in told))
+    gate.open()
+    handle.future.result(60)
+    assert (handle.progress.step, handle.progress.steps) == (TOKENS, TOKENS)
+
+
+def test_a_preview_shows_the_rows_that_are_drawn(janus, plain, difference, monkeypatch):
+    monkeypatch.setattr(janus, "_next_preview_s", 0.0)
+    monkeypatch.setattr("pipelines.janus._PREVIEW_SHARE", 1.0)
+    state = janus.encode(ask())
+    assert janus.preview(state) is None
+    while not state.is_finished:
+        janus.step([state])
+        assert janus.preview(state).size == (SIDE, SIDE)
+    assert difference(janus.preview(state), np.asarray(plain.picture(ask()))) <= 1
+
+
+def test_previews_take_no_more_than_their_share(janus, monkeypatch):
+    monkeypatch.setattr(janus, "_next_preview_s", 0.0)
+    state = janus.encode(ask())
+    janus.step([state])
+    assert janus.preview(state) is not None
+    assert janus.preview(state) is None
+    janus.release(state)
+
+
+# -- what it takes ---------------------------------------------------------------------------------
+
+
+def test_a_prompt_that_is_cut_keeps_what_the_template_says_after_it(janus):
+    prompt = janus.prompts.read("x" * 200)
+    whole = janus.prompts._tokenize("x" * 200)
+    words = janus.prompts._processor.tokenizer
+    assert prompt.warnings == (f"prompt: {len(whole)} tokens, the model reads the first 96",)
+    assert len(prompt.tokens) == len(prompt.unconditional) == 95
+    assert words.decode(prompt.tokens).endswith("xxx\n\n<|Assistant|>:")
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"width": 32}, f"width: this model draws {SIDE}x{SIDE} pictures only"),
+        ({"steps": 4}, f"steps: this model takes {TOKENS}, one a token"),
+        ({"negative_prompt": "blue"}, "negative_prompt: this model takes none"),
+        ({"scheduler": "Euler"}, "scheduler: this model takes none"),
+    ],
+)
+def test_what_does_not_apply_is_refused_by_name(changes, text, janus):
+    with pytest.raises(RequestError) as caught:
+        janus.encode(ask(**changes))
+    assert str(caught.value) == text
+    assert janus.slots.free == 16
+
+
+def test_what_a_request_leaves_open_takes_the_entry_s_defaults(spec_of, plain):
+    cooler = {"temperature": {"default": 0.7, "max": 1.0}, "top_k": {"default": 9, "max": 64}}
+    entry = spec_of("janus")
+    pipeline = load_pipeline(type(entry).model_validate({**dict(entry), **cooler}), CPU)
+    [tokens] = run(pipeline, ask(temperature=None, top_p=None, top_k=None))
+    assert tokens == plain.tokens(ask(temperature=0.7, top_k=9))
+
+
+def test_an_entry_that_promises_other_pictures_is_refused(spec_of):
+    entry = spec_of("janus").model_copy(update={"steps": {"default": 576, "max": 576}})
+    entry = type(entry).model_validate(dict(entry))
+    with pytest.raises(ModelLoadError, match=f"{SIDE}x{SIDE} pictures of {TOKENS} tokens"):
+        load_pipeline(entry, CPU)
