@@ -5,10 +5,18 @@ from collections.abc import Iterator
 
 from api.problems import Fault, invalid_request
 from jobs.model import MAX_SEED, AdmittedRequest, JobRequest
-from pipelines.catalog import Catalog, ModelSpec
+from pipelines.catalog import ALL_OPTIONS, Catalog, ModelSpec
 
 #: Random seeds stay within 32 bits, which every other tool can take as well.
 RANDOM_SEEDS = 2**32
+#: Options with a default and a maximum of the model, and how the maximum is told.
+NUMBERS = {
+    "steps": "at most {} steps",
+    "guidance_scale": "a guidance scale of at most {}",
+    "temperature": "a temperature of at most {}",
+    "top_p": "a top-p of at most {}",
+    "top_k": "a top-k of at most {}",
+}
 
 
 def admit(request: JobRequest, catalog: Catalog) -> AdmittedRequest:
@@ -23,47 +31,50 @@ def admit(request: JobRequest, catalog: Catalog) -> AdmittedRequest:
         detail = f"There is no model of this name; there are: {', '.join(known)}"
         raise invalid_request([Fault(field="model", detail=detail, limit=known)])
     spec = catalog[name]
-    admitted = _filled_in(request, spec)
-    faults = list(_faults(admitted, spec))
+    not_taken = [option for option in ALL_OPTIONS if option not in spec.options]
+    admitted = _filled_in(request, spec, not_taken)
+    faults = [*_options_not_taken(request, spec, not_taken), *_faults(admitted, spec)]
     if faults:
         raise invalid_request(faults)
     return admitted
 
 
-def _filled_in(request: JobRequest, spec: ModelSpec) -> AdmittedRequest:
-    asked = request.model_dump(exclude_none=True)
+def _filled_in(request: JobRequest, spec: ModelSpec, not_taken: list[str]) -> AdmittedRequest:
+    asked = request.model_dump(exclude_none=True, exclude=set(not_taken) - {"negative_prompt"})
     width, height = spec.size.default
+    limits = {name: getattr(spec, name) for name in NUMBERS}
     defaults = {
         "model": spec.name,
         "width": width,
         "height": height,
-        "steps": spec.steps.default,
-        "guidance_scale": spec.guidance_scale.default,
+        **{name: limit.default for name, limit in limits.items() if limit},
         "scheduler": None,
         "seed": secrets.randbelow(RANDOM_SEEDS),
     }
     return AdmittedRequest.model_validate(defaults | asked)
 
 
+def _options_not_taken(
+    request: JobRequest, spec: ModelSpec, not_taken: list[str]
+) -> Iterator[Fault]:
+    for field in not_taken:
+        # An empty text asks for nothing.
+        if getattr(request, field) not in (None, ""):
+            taken = list(spec.options)
+            detail = (
+                f"{spec.name} is of family {spec.family}, which takes no {field}; "
+                f"it takes {', '.join(taken)}"
+            )
+            yield Fault(field=field, detail=detail, limit=taken)
+
+
 def _faults(request: AdmittedRequest, spec: ModelSpec) -> Iterator[Fault]:
-    size = spec.size
-    for field in ("width", "height"):
-        side = getattr(request, field)
-        if not size.min <= side <= size.max:
-            detail = f"{spec.name} takes a {field} from {size.min} to {size.max} pixels"
-            yield Fault(field=field, detail=detail, limit=[size.min, size.max])
-        elif side % size.multiple_of:
-            detail = f"{spec.name} takes a {field} that is a multiple of {size.multiple_of} pixels"
-            yield Fault(field=field, detail=detail, limit=size.multiple_of)
-    if request.width * request.height > size.max_pixels:
-        detail = f"{spec.name} takes at most {size.max_pixels} pixels (width times height)"
-        yield Fault(field="width", detail=detail, limit=size.max_pixels)
-    if request.steps > spec.steps.max:
-        detail = f"{spec.name} takes at most {spec.steps.max} steps"
-        yield Fault(field="steps", detail=detail, limit=spec.steps.max)
-    if request.guidance_scale > spec.guidance_scale.max:
-        detail = f"{spec.name} takes a guidance scale of at most {spec.guidance_scale.max}"
-        yield Fault(field="guidance_scale", detail=detail, limit=spec.guidance_scale.max)
+    yield from _size_faults(request, spec)
+    for field, words in NUMBERS.items():
+        limits, value = getattr(spec, field), getattr(request, field)
+        if limits and value is not None and value > limits.max:
+            detail = f"{spec.name} takes {words.format(limits.max)}"
+            yield Fault(field=field, detail=detail, limit=limits.max)
     if request.scheduler is not None and request.scheduler not in spec.schedulers:
         detail = f"{spec.name} takes one of: {', '.join(spec.schedulers)}"
         yield Fault(field="scheduler", detail=detail, limit=list(spec.schedulers))
@@ -71,3 +82,20 @@ def _faults(request: AdmittedRequest, spec: ModelSpec) -> Iterator[Fault]:
         highest = MAX_SEED - request.images + 1
         detail = f"Picture i is made from seed + i, so this many images take a seed up to {highest}"
         yield Fault(field="seed", detail=detail, limit=highest)
+
+
+def _size_faults(request: AdmittedRequest, spec: ModelSpec) -> Iterator[Fault]:
+    size, fits = spec.size, True
+    for field in ("width", "height"):
+        side = getattr(request, field)
+        if not size.min <= side <= size.max:
+            detail = f"{spec.name} takes a {field} from {size.min} to {size.max} pixels"
+            yield Fault(field=field, detail=detail, limit=[size.min, size.max])
+            fits = False
+        elif side % size.multiple_of:
+            detail = f"{spec.name} takes a {field} that is a multiple of {size.multiple_of} pixels"
+            yield Fault(field=field, detail=detail, limit=size.multiple_of)
+            fits = False
+    if fits and request.width * request.height > size.max_pixels:
+        detail = f"{spec.name} takes at most {size.max_pixels} pixels (width times height)"
+        yield Fault(field="width", detail=detail, limit=size.max_pixels)

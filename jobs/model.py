@@ -130,7 +130,10 @@ class JobRequest(BaseModel):
         None, ge=8, le=4_096, description="Pixels, within the model's limits."
     )
     steps: int | None = Field(
-        None, ge=1, le=1_000, description="Denoising steps, within the model's limit."
+        None,
+        ge=1,
+        le=1_000,
+        description="Denoising steps, within the model's limit; for models that denoise.",
     )
     guidance_scale: float | None = Field(
         None,
@@ -142,6 +145,23 @@ class JobRequest(BaseModel):
     )
     scheduler: str | None = Field(
         None, max_length=64, description="A scheduler of the model; its own by default."
+    )
+    temperature: float | None = Field(
+        None,
+        ge=0,
+        le=10,
+        allow_inf_nan=False,
+        description="How freely tokens are drawn; 0 takes the likeliest. For models that draw "
+        "tokens, as the next two.",
+    )
+    top_p: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Draw among the likeliest tokens that together reach this probability.",
+    )
+    top_k: int | None = Field(
+        None, ge=0, le=65_536, description="Draw among so many of the likeliest tokens; 0 is all."
     )
     images: int = Field(1, ge=1, le=MAX_IMAGES, description="How many pictures.")
     seed: int | None = Field(
@@ -164,7 +184,10 @@ class JobRequest(BaseModel):
 
 
 class AdmittedRequest(BaseModel):
-    """A request with nothing left open, as it was checked against the model's limits."""
+    """A request with nothing left open, as it was checked against the model's limits.
+
+    Options that the model does not take are null, but for `steps`: every image takes some.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -176,6 +199,9 @@ class AdmittedRequest(BaseModel):
     steps: int
     guidance_scale: float
     scheduler: str | None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
     images: int
     seed: int
     output_format: OutputFormat

@@ -89,7 +89,15 @@ class Janus(Pipeline):
         self.embeddings = EmbeddingCache(_EMBEDDINGS_LIMIT_BYTES)
         self._cores: Cores | None = None
         self._next_preview_s = 0.0
-        self._set_aside(spec.slots, ())
+        modules = (self.language_model, self.head, self.vq)
+        self._weights_bytes = loaded_bytes(modules) + self._inputs.nbytes
+        self._make_slots(spec.slots)
+        is_cuda = device.type == "cuda"
+        self._graphs = Graphs(self._scores) if is_cuda else None
+        self._length_step = _CUDA_LENGTH if is_cuda else _CPU_LENGTH
+        #: Powers of two where every number of rows would have to be captured on its own.
+        powers = tuple(2**power for power in range(spec.slots.bit_length()))
+        self._row_buckets = powers if is_cuda else ()
 
     @classmethod
     def set_aside_bytes(cls, spec: ModelSpec, folder: Path, dtype: torch.dtype) -> int:
@@ -97,28 +105,24 @@ class Janus(Pipeline):
         length = spec.prompt_tokens + config.vision_config.num_image_tokens
         return math.prod(slots_shape(config.text_config, spec.slots, length)) * dtype.itemsize
 
-    def _set_aside(self, slots: int, row_buckets: tuple[int, ...]) -> None:
-        """Make the slots, and decide which shapes a step may have."""
+    def _make_slots(self, count: int) -> None:
         length = self.spec.prompt_tokens + self.image_tokens
-        self.slots = Slots(
-            self.language_model.config, slots, length, device=self.device, dtype=self.dtype
-        )
-        if not row_buckets and self.device.type == "cuda":
-            row_buckets = tuple(2**power for power in range(slots.bit_length()))
-        self._row_buckets = row_buckets
-        self._graphs = Graphs(self._scores) if self.device.type == "cuda" else None
-        # A single bucket asks for a single shape.
-        step = _CUDA_LENGTH if self.device.type == "cuda" else _CPU_LENGTH
-        self._length_step = length if len(row_buckets) == 1 else step
-        modules = (self.language_model, self.head, self.vq)
-        self.size_bytes = loaded_bytes(modules) + self._inputs.nbytes + self.slots.size_bytes
+        config = self.language_model.config
+        self.slots = Slots(config, count, length, device=self.device, dtype=self.dtype)
+        self.size_bytes = self._weights_bytes + self.slots.size_bytes
 
     def tune(self, tuning: Tuning) -> None:
         threads = tuning.cpu_threads or torch.get_num_threads()
         is_shared = self.device.type == "cpu" and threads > 1 and not tuning.compiled
         self._cores = cores(threads) if is_shared else None
-        most = max(tuning.row_buckets, default=self.spec.slots)
-        self._set_aside(max(2, min(self.spec.slots, most)), tuning.row_buckets)
+        if most := max(tuning.row_buckets, default=0):
+            # The old ones leave first, for both might not fit. An image may need two.
+            del self.slots
+            self._make_slots(max(2, min(self.spec.slots, most)))
+            self._row_buckets = tuning.row_buckets
+        if len(tuning.row_buckets) == 1:
+            # A single bucket asks for a single shape.
+            self._length_step = self.slots.length
         if tuning.compiled:
             for layer in self.language_model.layers:
                 layer.compile(fullgraph=True, dynamic=not tuning.row_buckets)

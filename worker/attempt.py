@@ -164,5 +164,8 @@ def image_request(job: Job, index: int, deadline: float) -> ImageRequest:
         guidance_scale=request.guidance_scale,
         seed=request.seed + index,
         scheduler=request.scheduler,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        top_k=request.top_k,
         deadline=deadline,
     )

@@ -1,6 +1,8 @@
 // The page is a client like any other: it submits, polls and shows, by the public API alone.
 
 const POLL_MS = 250;
+// The fields that some models take and others do not.
+const OPTIONS = ["negative_prompt", "steps", "guidance_scale", "temperature", "top_p", "top_k"];
 const form = document.getElementById("request");
 const problem = document.getElementById("problem");
 const jobs = document.getElementById("jobs");
@@ -28,20 +30,25 @@ async function loadModels() {
 
 function showLimits() {
   const model = models.find(({ name }) => name === form.elements.model.value);
-  const { size, steps, guidance_scale } = model;
+  const { size } = model;
   const sides = { min: size.min, max: size.max, step: size.multiple_of };
   Object.assign(form.elements.width, { ...sides, value: "", placeholder: size.default[0] });
   Object.assign(form.elements.height, { ...sides, value: "", placeholder: size.default[1] });
-  Object.assign(form.elements.steps, { max: steps.max, value: "", placeholder: steps.default });
-  Object.assign(form.elements.guidance_scale, {
-    max: guidance_scale.max, value: "", placeholder: guidance_scale.default,
-  });
+  for (const name of OPTIONS) {
+    const field = form.elements[name];
+    const isTaken = model.options.includes(name);
+    field.disabled = !isTaken;
+    field.closest("label").hidden = !isTaken;
+    const limits = model[name];
+    if (limits) Object.assign(field, { max: limits.max, value: "", placeholder: limits.default });
+  }
 }
 
 function readRequest() {
   const request = {};
-  for (const { name, value, type } of form.elements) {
-    if (name && value !== "") request[name] = type === "number" ? Number(value) : value;
+  for (const { name, value, type, disabled } of form.elements) {
+    if (!name || disabled || value === "") continue;
+    request[name] = type === "number" ? Number(value) : value;
   }
   return request;
 }

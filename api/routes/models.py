@@ -7,7 +7,16 @@ from api import problems
 from api.parts import Deps
 from jobs import queue
 from jobs.connection import redis_errors
-from pipelines.catalog import Family, GuidanceLimits, ModelSpec, SizeLimits, StepLimits
+from pipelines.catalog import (
+    Family,
+    GuidanceLimits,
+    ModelSpec,
+    SizeLimits,
+    StepLimits,
+    TemperatureLimits,
+    TopKLimits,
+    TopPLimits,
+)
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -20,8 +29,14 @@ class Model(BaseModel):
     family: Family
     licence: str
     size: SizeLimits
+    options: tuple[str, ...] = Field(
+        description="What a job may choose beside its prompt, size and seed."
+    )
     steps: StepLimits
     guidance_scale: GuidanceLimits
+    temperature: TemperatureLimits | None
+    top_p: TopPLimits | None
+    top_k: TopKLimits | None
     schedulers: tuple[str, ...] = Field(description="What a job's `scheduler` may name.")
     workers: int = Field(description="How many workers serve it now; with 0, its jobs wait.")
 

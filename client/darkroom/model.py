@@ -175,8 +175,14 @@ class Model(Answer):
     family: str
     licence: str
     size: dict[str, Any]
+    #: What a job may choose beside its prompt, size and seed.
+    options: tuple[str, ...]
     steps: dict[str, Any]
     guidance_scale: dict[str, Any]
+    #: These three only where tokens are drawn.
+    temperature: dict[str, Any] | None = None
+    top_p: dict[str, Any] | None = None
+    top_k: dict[str, Any] | None = None
     schedulers: tuple[str, ...]
     workers: int
 
