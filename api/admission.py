@@ -31,20 +31,21 @@ def admit(request: JobRequest, catalog: Catalog) -> AdmittedRequest:
         detail = f"There is no model of this name; there are: {', '.join(known)}"
         raise invalid_request([Fault(field="model", detail=detail, limit=known)])
     spec = catalog[name]
-    not_taken = [option for option in ALL_OPTIONS if option not in spec.options]
-    admitted = _filled_in(request, spec, not_taken)
-    faults = [*_options_not_taken(request, spec, not_taken), *_faults(admitted, spec)]
+    admitted = _filled_in(request, spec)
+    faults = [*_options_not_taken(request, spec), *_faults(admitted, spec)]
     if faults:
         raise invalid_request(faults)
     return admitted
 
 
-def _filled_in(request: JobRequest, spec: ModelSpec, not_taken: list[str]) -> AdmittedRequest:
-    asked = request.model_dump(exclude_none=True, exclude=set(not_taken) - {"negative_prompt"})
+def _filled_in(request: JobRequest, spec: ModelSpec) -> AdmittedRequest:
+    """What the model does not take stays out, to be refused."""
+    asked = request.model_dump(exclude_none=True, exclude=set(ALL_OPTIONS) - set(spec.options))
     width, height = spec.size.default
     limits = {name: getattr(spec, name) for name in NUMBERS}
     defaults = {
         "model": spec.name,
+        "negative_prompt": "",
         "width": width,
         "height": height,
         **{name: limit.default for name, limit in limits.items() if limit},
@@ -54,13 +55,11 @@ def _filled_in(request: JobRequest, spec: ModelSpec, not_taken: list[str]) -> Ad
     return AdmittedRequest.model_validate(defaults | asked)
 
 
-def _options_not_taken(
-    request: JobRequest, spec: ModelSpec, not_taken: list[str]
-) -> Iterator[Fault]:
-    for field in not_taken:
+def _options_not_taken(request: JobRequest, spec: ModelSpec) -> Iterator[Fault]:
+    taken = list(spec.options)
+    for field in ALL_OPTIONS:
         # An empty text asks for nothing.
-        if getattr(request, field) not in (None, ""):
-            taken = list(spec.options)
+        if field not in taken and getattr(request, field) not in (None, ""):
             detail = (
                 f"{spec.name} is of family {spec.family}, which takes no {field}; "
                 f"it takes {', '.join(taken)}"
