@@ -15,10 +15,10 @@ PORT   ?= 8420
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check format train-demo bench-engine bench-sdxl bench-start bench-backlog bench-api chaos lock clean
+.PHONY: help run test check format train-demo bench-engine bench-sdxl bench-janus bench-janus-gpu bench-start bench-backlog bench-api chaos lock clean
 
 help:  ## print this menu
-	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/ready  ## start everything, make a picture, keep serving (PROMPT=, MODEL=, PORT=, ONCE=1)
 	@DARKROOM_PORT=$(PORT) $(BIN)/darkroom-server up --model "$(MODEL)" --prompt "$$PROMPT" $(if $(ONCE),--once)
@@ -43,6 +43,12 @@ bench-engine: $(VENV)/ready  ## the engine against plain diffusers, on this mach
 
 bench-sdxl: $(VENV)/ready  ## SDXL's true architecture on a GPU
 	@$(BIN)/python -m bench.sdxl_gpu
+
+bench-janus: $(VENV)/ready  ## the engine against transformers' generate, with the Janus that ships
+	@$(BIN)/python -m bench.janus
+
+bench-janus-gpu: $(VENV)/ready  ## Janus-Pro-7B's true architecture on a GPU
+	@$(BIN)/python -m bench.janus_gpu
 
 bench-start: $(VENV)/ready  ## from the 202 to running, on an idle stack
 	@$(BIN)/python -m bench.start

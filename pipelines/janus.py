@@ -28,7 +28,7 @@ from pipelines.weights import loaded_bytes
 _EMBEDDINGS_LIMIT_BYTES = 64 * 1024**2
 #: Positions are read in multiples of this, so that kernels and CUDA graphs see few lengths.
 _CPU_LENGTH, _CUDA_LENGTH = 32, 128
-#: Previews may take this share of the decoder's time, however long one takes.
+#: Previews after an image's first may take this share of the time, however long one takes.
 _PREVIEW_SHARE = 0.1
 
 
@@ -44,6 +44,7 @@ class JanusState(State):
     generator: torch.Generator
     #: On the CPU, (steps,); those not drawn yet are 0.
     tokens: torch.Tensor
+    is_shown: bool = False
     #: For the next draw, kept until it succeeds: a step that is tried again draws the same.
     noise: torch.Tensor | None = None
 
@@ -124,8 +125,10 @@ class Janus(Pipeline):
             # A single bucket asks for a single shape.
             self._length_step = self.slots.length
         if tuning.compiled:
+            # What needs no cache, for a cache's layers would each be compiled on their own.
             for layer in self.language_model.layers:
-                layer.compile(fullgraph=True, dynamic=not tuning.row_buckets)
+                for part in (layer.input_layernorm, layer.post_attention_layernorm, layer.mlp):
+                    part.compile(fullgraph=True, dynamic=True)
 
     # -- the pipeline ------------------------------------------------------------------------------
 
@@ -182,15 +185,20 @@ class Janus(Pipeline):
 
     @torch.inference_mode()
     def preview(self, state: State) -> Image.Image | None:
-        """The tokens so far, decoded, and the last one for all that are to come."""
-        begun_s = time.monotonic()
-        done = state.step
-        if not isinstance(state, JanusState) or not done or begun_s < self._next_preview_s:
+        """The tokens so far, decoded, with the last one for all that are to come.
+
+        Every image is shown once, and more often as long as that takes little of the time.
+        """
+        begun_s, done = time.monotonic(), state.step
+        if not isinstance(state, JanusState) or not done:
+            return None
+        if state.is_shown and begun_s < self._next_preview_s:
             return None
         tokens = state.tokens.clone()
         tokens[done:] = tokens[done - 1]
         [picture] = self._pixels(tokens.unsqueeze(0))
         picture.thumbnail((MAX_SIDE, MAX_SIDE))
+        state.is_shown = True
         now_s = time.monotonic()
         self._next_preview_s = now_s + (now_s - begun_s) * (1 / _PREVIEW_SHARE - 1)
         return picture

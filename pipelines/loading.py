@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import torch
 
@@ -71,9 +71,7 @@ def load_pipeline(spec: ModelSpec, device: torch.device) -> Pipeline:
         check_folder(spec, Path(spec.source))
     folder = Path(spec.source) if spec.is_folder else _fetch(spec)
     class_name = check_folder(spec, folder)
-    with _LOADING:
-        components = _components(spec, folder, device)
-    pipeline = _runner_class(spec.family, class_name)(spec, components, device)
+    pipeline = _loaded(spec, folder, _runner_class(spec.family, class_name), device)
     log.info(
         "loaded model %s on %s: %.0f MB in %.1f s",
         spec.name,
@@ -90,9 +88,9 @@ def weigh_model(spec: ModelSpec, device: torch.device) -> int:
     Raises:
         ModelLoadError: the folder is not what the entry says.
     """
-    if not spec.is_folder:
-        return 0
     folder, dtype = Path(spec.source), _dtype(spec, device)
+    if not spec.is_folder or not folder.is_dir():
+        return 0
     runner = _runner_class(spec.family, check_folder(spec, folder))
     weights = saved_bytes(folder, FORMATS[spec.family].weights, spec.variant, dtype)
     return weights + runner.set_aside_bytes(spec, folder, dtype)
@@ -137,9 +135,9 @@ def _runner(family: Family, class_name: str) -> str | None:
     return classes.get(class_name, classes.get("*"))
 
 
-def _runner_class(family: Family, class_name: str) -> type[Any]:
+def _runner_class(family: Family, class_name: str) -> type[Pipeline]:
     module, _, name = str(_runner(family, class_name)).partition(":")
-    runner: type[Any] = getattr(importlib.import_module(module), name)
+    runner: type[Pipeline] = getattr(importlib.import_module(module), name)
     return runner
 
 
@@ -178,11 +176,17 @@ def _fetch(spec: ModelSpec) -> Path:
         raise _error(spec, f"{spec.source} cannot be fetched: {_first_line(error)}") from error
 
 
-def _components(spec: ModelSpec, folder: Path, device: torch.device) -> Any:
-    """What the library makes of a folder, on the device, ready to be taken apart."""
+def _loaded(
+    spec: ModelSpec, folder: Path, runner: type[Pipeline], device: torch.device
+) -> Pipeline:
+    """What the library makes of a folder, on the device, taken apart by one of our classes."""
     index, dtype = _index(spec, folder), _dtype(spec, device)
     try:
-        return FORMATS[spec.family].load(spec, index, folder, device, dtype)
+        with _LOADING:
+            components = FORMATS[spec.family].load(spec, index, folder, device, dtype)
+        return runner(spec, components, device)
+    except ModelLoadError:
+        raise
     except UnsafeModelError as error:
         raise _error(spec, str(error)) from None
     except Exception as error:

@@ -5,6 +5,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -102,6 +103,10 @@ class Pipeline(ABC):
     spec: ModelSpec
     #: What the weights take on the device, and what is set aside beside them.
     size_bytes: int
+
+    @abstractmethod
+    def __init__(self, spec: ModelSpec, components: Any, device: torch.device) -> None:
+        """Take apart what a library has loaded, see `formats.py`, already on `device`."""
 
     @classmethod
     def set_aside_bytes(cls, spec: ModelSpec, folder: Path, dtype: torch.dtype) -> int:

@@ -58,7 +58,7 @@ class PlainJanus:
             }
         torch.manual_seed(request.seed)
         drawn: torch.Tensor = self.model.generate(
-            **self.inputs(request.prompt),
+            **self.inputs(request.prompt).to(self.model.device),
             generation_mode="image",
             guidance_scale=request.guidance_scale,
             **rules,

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from plain_janus import PlainJanus
 
 from pipelines.engine import Engine
 from pipelines.loading import load_pipeline
+from pipelines.pipeline import ImageRequest
+from pipelines.tuning import Tuning
 
 pytestmark = [
     pytest.mark.cuda,
@@ -54,3 +57,34 @@ def test_by_default_company_changes_a_picture_by_rounding_only(
     differences = [np.abs(one - other) for one, other in zip(alone, together, strict=True)]
     record_property("largest difference", max(int(each.max()) for each in differences))
     assert np.mean([each.mean() for each in differences]) < 1
+
+
+@pytest.mark.parametrize("tuning", [Tuning(), Tuning(row_buckets=(16,)), Tuning(compiled=True)])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_captured_steps_draw_the_tokens_of_transformers(tuning, temperature, spec_of):
+    """Its generator is on the card as well, so that the same seed is the same luck."""
+    spec = spec_of("janus").model_copy(update={"dtype": "float32"})
+    plain, pipeline = PlainJanus(spec), load_pipeline(spec, GPU)
+    plain.model.to(GPU)
+    pipeline.tune(tuning)
+    width, height = spec.size.default
+    states = [
+        pipeline.encode(
+            ImageRequest(
+                prompt="x" * (1 + 9 * seed),
+                width=width,
+                height=height,
+                steps=spec.steps.default,
+                guidance_scale=3.0,
+                seed=seed,
+                temperature=temperature,
+                top_k=0,
+                top_p=1.0,
+            )
+        )
+        for seed in range(5)
+    ]
+    while not states[0].is_finished:
+        pipeline.step(states)
+    for state in states:
+        assert state.tokens.tolist() == plain.tokens(state.request)

@@ -158,6 +158,34 @@ def raise_out_of_memory(*_):
     raise torch.OutOfMemoryError("tried to allocate more than there is")
 
 
+def test_two_kinds_of_model_take_turns_step_by_step(
+    engine, pipeline_of, spec_of, plain, drawn, hold_steps, make_request, reference, difference
+):
+    """Token by token and denoising step by denoising step on one device, each as if alone."""
+    turns, gates = [], {name: hold_steps(pipeline_of(name)) for name in ("sd", "janus")}
+    for name in gates:
+        step = pipeline_of(name).step
+        pipeline_of(name).step = lambda states, name=name, step=step: (
+            turns.append(name),
+            step(states),
+        )
+    tokens = [ask(seed=seed) for seed in range(3)]
+    denoised = [make_request(seed=seed, steps=16) for seed in range(3)]
+    handles = [engine.submit(spec_of("janus"), request) for request in tokens]
+    gates["janus"].await_step()
+    others = [engine.submit(spec_of("sd"), request) for request in denoised]
+    await_that(lambda: all(handle.progress.steps for handle in others))
+    for gate in gates.values():
+        gate.open()
+    for handle, request in zip(others, denoised, strict=True):
+        assert difference(handle.future.result(60), reference("sd", request)) <= 1
+    for handle, request in zip(handles, tokens, strict=True):
+        handle.future.result(60)
+        assert drawn[request] == plain.tokens(request)
+    while_both = turns[turns.index("sd") : len(turns) - turns[::-1].index("sd")]
+    assert while_both.count("janus") > 2
+
+
 # -- slots -----------------------------------------------------------------------------------------
 
 
@@ -249,7 +277,6 @@ def test_progress_counts_tokens_and_a_listener_is_shown_them(engine, spec_of, ja
 
 
 def test_a_preview_shows_the_rows_that_are_drawn(janus, plain, difference, monkeypatch):
-    monkeypatch.setattr(janus, "_next_preview_s", 0.0)
     monkeypatch.setattr("pipelines.janus._PREVIEW_SHARE", 1.0)
     state = janus.encode(ask())
     assert janus.preview(state) is None
@@ -259,13 +286,15 @@ def test_a_preview_shows_the_rows_that_are_drawn(janus, plain, difference, monke
     assert difference(janus.preview(state), np.asarray(plain.picture(ask()))) <= 1
 
 
-def test_previews_take_no_more_than_their_share(janus, monkeypatch):
-    monkeypatch.setattr(janus, "_next_preview_s", 0.0)
-    state = janus.encode(ask())
-    janus.step([state])
-    assert janus.preview(state) is not None
-    assert janus.preview(state) is None
-    janus.release(state)
+def test_every_image_is_shown_once_and_more_often_only_as_far_as_that_takes_little(janus):
+    states = [janus.encode(ask(seed=seed)) for seed in range(2)]
+    janus.step(states)
+    assert [janus.preview(state) is None for state in (*states, *states)] == [
+        *(False, False),
+        *(True, True),
+    ]
+    for state in states:
+        janus.release(state)
 
 
 # -- what it takes ---------------------------------------------------------------------------------

@@ -77,6 +77,64 @@ def test_a_wrong_source_is_named_with_its_mend(spoil, mend, entry):
     assert mend in str(caught.value)
 
 
+@pytest.fixture
+def janus_entry(spec_of, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(spec_of("janus").source, folder)
+    return spec_of("janus").model_copy(update={"name": "spoilt", "source": str(folder)})
+
+
+def remove_config(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+def rewrite_config(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+def name_no_architecture(folder: Path) -> None:
+    rewrite_config(folder, architectures=[])
+
+
+def be_as_first_published(folder: Path) -> None:
+    rewrite_config(folder, architectures=["MultiModalityCausalLM"], model_type="multi_modality")
+
+
+def keep_only_a_pickle(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def lose_the_template(folder: Path) -> None:
+    (folder / "chat_template.jinja").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "mend"),
+    [
+        (remove_config, "no config.json; is it in transformers format?"),
+        (name_no_architecture, "does not name its pipeline in architectures"),
+        (be_as_first_published, "family janus does not run; it runs JanusForConditionalGeneration"),
+        (keep_only_a_pickle, "convert them to safetensors"),
+        (lose_the_template, "does not have a chat template"),
+    ],
+)
+def test_a_wrong_folder_of_transformers_is_named_with_its_mend(spoil, mend, janus_entry):
+    spoil(Path(janus_entry.source))
+    with pytest.raises(ModelLoadError) as caught:
+        load_pipeline(janus_entry, CPU)
+    assert str(caught.value).startswith("model 'spoilt': ")
+    assert mend in str(caught.value)
+
+
+def test_code_beside_a_model_of_transformers_is_never_run(janus_entry, tmp_path):
+    folder, proof = Path(janus_entry.source), tmp_path / "was run"
+    (folder / "evil.py").write_text(f"open({str(proof)!r}, 'w')\nclass Evil: pass\n")
+    rewrite_config(folder, auto_map={"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"})
+    load_pipeline(janus_entry, CPU)
+    assert not proof.exists()
+
+
 def test_code_in_a_model_is_never_run(entry, tmp_path):
     folder, proof = Path(entry.source), tmp_path / "was run"
     (folder / "unet" / "evil.py").write_text(f"open({str(proof)!r}, 'w')\nclass Evil: pass\n")
@@ -95,17 +153,18 @@ def test_an_id_that_cannot_be_fetched_is_named(spec_of, tmp_path, monkeypatch):
         load_pipeline(entry, CPU)
 
 
-def test_an_id_on_hugging_face_loads_from_its_local_copy(spec_of, tmp_path, monkeypatch):
+@pytest.mark.parametrize("model", ["sd", "janus"])
+def test_an_id_on_hugging_face_loads_from_its_local_copy(model, spec_of, tmp_path, monkeypatch):
     """With no network, an id that was fetched before is found where the Hub's library keeps it."""
     revision = "0" * 40
     home = tmp_path / "models--darkroom--tiny"
     (home / "refs").mkdir(parents=True)
     (home / "refs" / "main").write_text(revision)
-    shutil.copytree(spec_of("sd").source, home / "snapshots" / revision)
+    shutil.copytree(spec_of(model).source, home / "snapshots" / revision)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    entry = spec_of("sd").model_copy(update={"source": "darkroom/tiny"})
-    assert load_pipeline(entry, CPU).size_bytes == load_pipeline(spec_of("sd"), CPU).size_bytes
+    entry = spec_of(model).model_copy(update={"source": "darkroom/tiny"})
+    assert load_pipeline(entry, CPU).size_bytes == load_pipeline(spec_of(model), CPU).size_bytes
 
 
 def test_a_model_is_weighed_without_loading_it(spec_of):
