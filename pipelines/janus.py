@@ -9,25 +9,23 @@ from typing import Any
 
 import torch
 from PIL import Image
-from transformers import AutoConfig, DynamicCache
+from transformers import AutoConfig
 
 from pipelines.catalog import ModelSpec
-from pipelines.cores import Cores, cores, shares_of
 from pipelines.embeddings import Embedding, EmbeddingCache
 from pipelines.errors import ModelLoadError, RequestError
-from pipelines.graphs import Graphs
 from pipelines.pipeline import ImageRequest, Picture, Pipeline, State
 from pipelines.pixels import to_images
 from pipelines.preview import MAX_SIDE
 from pipelines.prompts import ChatPrompts, Tokens
 from pipelines.sampling import Sampling, draw_noise, draw_tokens, guide
-from pipelines.slots import SlotCache, Slots, slots_shape
-from pipelines.tuning import Tuning, bucket_of
+from pipelines.slots import Slots, slots_shape
+from pipelines.token_model import Read, TokenModel
+from pipelines.tuning import Tuning
 from pipelines.weights import loaded_bytes
 
-_EMBEDDINGS_LIMIT_BYTES = 64 * 1024**2
-#: Positions are read in multiples of this, so that kernels and CUDA graphs see few lengths.
-_CPU_LENGTH, _CUDA_LENGTH = 32, 128
+#: Of keys and values of prompts, kept for the next image that says the same.
+_PREFIXES_LIMIT_BYTES = 256 * 1024**2
 #: Previews after an image's first may take this share of the time, however long one takes.
 _PREVIEW_SHARE = 0.1
 
@@ -68,37 +66,30 @@ class Janus(Pipeline):
     """
 
     def __init__(self, spec: ModelSpec, components: Any, device: torch.device) -> None:
-        """`components` has a loaded `model`, already on `device`, and its `processor`.
+        """`components` has a loaded `model` and its `processor`.
 
         What draws no pictures, such as the tower that looks at them, is let go of.
         """
         self.spec = spec
         self.device = device
         model, processor = components.model, components.processor
-        self.language_model = model.model.language_model
-        self.head = model.model.generation_head
         self.vq = model.model.vqmodel
-        self.dtype: torch.dtype = self.language_model.dtype
         self.image_tokens: int = model.model.vision_model.config.num_image_tokens
         self._size = _picture_size(model.config)
         self._check_spec()
+        self.tokens = TokenModel(
+            model.model.language_model,
+            model.model.generation_head,
+            _input_table(model),
+            slots=spec.slots,
+            length=spec.prompt_tokens + self.image_tokens,
+        )
+        self.codes: int = model.model.generation_embeddings.num_embeddings
         self.prompts = ChatPrompts(processor, model.generation_config, spec.prompt_tokens)
         self._colours = processor.image_processor.image_mean, processor.image_processor.image_std
-        self._inputs = _input_table(model)
-        #: The number by which `_inputs` knows the mark that begins a picture.
-        self._begin = len(self._inputs) - 1
-        self.embeddings = EmbeddingCache(_EMBEDDINGS_LIMIT_BYTES)
-        self._cores: Cores | None = None
+        self.prefixes = EmbeddingCache(_PREFIXES_LIMIT_BYTES)
         self._next_preview_s = 0.0
-        modules = (self.language_model, self.head, self.vq)
-        self._weights_bytes = loaded_bytes(modules) + self._inputs.nbytes
-        self._make_slots(spec.slots)
-        is_cuda = device.type == "cuda"
-        self._graphs = Graphs(self._scores) if is_cuda else None
-        self._length_step = _CUDA_LENGTH if is_cuda else _CPU_LENGTH
-        #: Powers of two where every number of rows would have to be captured on its own.
-        powers = tuple(2**power for power in range(spec.slots.bit_length()))
-        self._row_buckets = powers if is_cuda else ()
+        self._count_bytes()
 
     @classmethod
     def set_aside_bytes(cls, spec: ModelSpec, folder: Path, dtype: torch.dtype) -> int:
@@ -106,29 +97,16 @@ class Janus(Pipeline):
         length = spec.prompt_tokens + config.vision_config.num_image_tokens
         return math.prod(slots_shape(config.text_config, spec.slots, length)) * dtype.itemsize
 
-    def _make_slots(self, count: int) -> None:
-        length = self.spec.prompt_tokens + self.image_tokens
-        config = self.language_model.config
-        self.slots = Slots(config, count, length, device=self.device, dtype=self.dtype)
-        self.size_bytes = self._weights_bytes + self.slots.size_bytes
-
     def tune(self, tuning: Tuning) -> None:
-        threads = tuning.cpu_threads or torch.get_num_threads()
-        is_shared = self.device.type == "cpu" and threads > 1 and not tuning.compiled
-        self._cores = cores(threads) if is_shared else None
-        if most := max(tuning.row_buckets, default=0):
-            # The old ones leave first, for both might not fit. An image may need two.
-            del self.slots
-            self._make_slots(max(2, min(self.spec.slots, most)))
-            self._row_buckets = tuning.row_buckets
-        if len(tuning.row_buckets) == 1:
-            # A single bucket asks for a single shape.
-            self._length_step = self.slots.length
-        if tuning.compiled:
-            # What needs no cache, for a cache's layers would each be compiled on their own.
-            for layer in self.language_model.layers:
-                for part in (layer.input_layernorm, layer.post_attention_layernorm, layer.mlp):
-                    part.compile(fullgraph=True, dynamic=True)
+        self.tokens.tune(tuning)
+        self._count_bytes()
+
+    @property
+    def slots(self) -> Slots:
+        return self.tokens.slots
+
+    def _count_bytes(self) -> None:
+        self.size_bytes = self.tokens.size_bytes + loaded_bytes([self.vq])
 
     # -- the pipeline ------------------------------------------------------------------------------
 
@@ -140,7 +118,7 @@ class Janus(Pipeline):
         self._check_request(request)
         prompt = self.prompts.read(request.prompt)
         texts = (prompt.tokens, prompt.unconditional)[: _rows(request)]
-        prefixes = [self.embeddings.get(tokens, self._prefill) for tokens in texts]
+        prefixes = [self.prefixes.get(tokens, self._read_prefix) for tokens in texts]
         slots = self.slots.take(len(prefixes))
         for slot, prefix in zip(slots, prefixes, strict=True):
             self.slots.fill(slot, prefix.tensors["keys and values"])
@@ -165,7 +143,9 @@ class Janus(Pipeline):
         drawn = [state for state in states if isinstance(state, JanusState)]
         for state in drawn:
             state.slots = self.slots.move_down(state.slots, state.position)
-        scores = self._scores_of(drawn)
+        scores = self.tokens.read(
+            {slot: self._next(state) for state in drawn for slot in state.slots}
+        )
         with_prompt = scores[[state.slots[0] for state in drawn]]
         without = scores[[state.slots[-1] for state in drawn]]
         scales = [state.request.guidance_scale for state in drawn]
@@ -176,6 +156,16 @@ class Janus(Pipeline):
             state.take(token)
             if state.is_finished:
                 self.release(state)
+
+    def _next(self, state: JanusState) -> Read:
+        """The token drawn last, or the mark that begins a picture: the last row of the inputs."""
+        token = int(state.tokens[state.step - 1]) if state.step else self.codes
+        return Read(token, state.position)
+
+    def _noise(self, state: JanusState) -> torch.Tensor:
+        if state.noise is None:
+            state.noise = draw_noise(state.generator, self.codes)
+        return state.noise
 
     @torch.inference_mode()
     def decode(self, states: Sequence[State]) -> list[Picture]:
@@ -228,16 +218,6 @@ class Janus(Pipeline):
             if getattr(request, name):
                 raise RequestError(f"{name}: this model takes none")
 
-    # -- prompts -----------------------------------------------------------------------------------
-
-    def _prefill(self, tokens: Tokens) -> Embedding:
-        """What the model keeps of tokens, (layers, 2, heads, tokens, head size)."""
-        cache = DynamicCache(config=self.language_model.config)
-        ids = torch.tensor([tokens], device=self.device)
-        self.language_model(input_ids=ids, cache=cache, use_cache=True)
-        kept = [torch.cat([layer.keys, layer.values]) for layer in cache.layers]
-        return Embedding({"keys and values": torch.stack(kept)})
-
     def _sampling(self, request: ImageRequest) -> Sampling:
         """What the request leaves open is the model's default."""
         asked = {name: getattr(request, name) for name in ("temperature", "top_k", "top_p")}
@@ -246,74 +226,10 @@ class Janus(Pipeline):
             **{name: defaults[name] if value is None else value for name, value in asked.items()}
         )
 
-    # -- a step ------------------------------------------------------------------------------------
+    # -- texts and pixels --------------------------------------------------------------------------
 
-    def _scores_of(self, drawn: Sequence[JanusState]) -> torch.Tensor:
-        """Every slot's scores for its next token, (slots, tokens) in float32.
-
-        Slots of nobody who is drawn now are run as they come, and write where nobody reads.
-        """
-        rows = 1 + max(slot for state in drawn for slot in state.slots)
-        rows = min(bucket_of(rows, self._row_buckets), self.slots.count)
-        reads = [(self._begin, 0, self.slots.length)] * rows
-        for state in drawn:
-            token = int(state.tokens[state.step - 1]) if state.step else self._begin
-            for slot in state.slots:
-                reads[slot] = (token, state.position, state.position)
-        length = 1 + max(state.position for state in drawn)
-        length = min(math.ceil(length / self._length_step) * self._length_step, self.slots.length)
-        table = torch.tensor(reads, device=self.device).T.contiguous()
-        return self._graphs.run(table, length) if self._graphs else self._shared(table, length)
-
-    def _shared(self, reads: torch.Tensor, length: int) -> torch.Tensor:
-        """`_scores`, with the rows shared among CPU cores where that pays."""
-        rows = reads.shape[1]
-        # Memory is measured on one thread only.
-        if self._cores is None or torch._C._len_torch_dispatch_stack():
-            return self._scores(reads, length)
-        shares = shares_of(rows, self._cores.count, equal=bool(self._row_buckets))
-        size = math.ceil(rows / shares)
-
-        @torch.inference_mode()
-        def scores(first: int) -> torch.Tensor:
-            return self._scores(reads[:, first : first + size], length, first)
-
-        return torch.cat(self._cores.run(scores, range(0, rows, size)))
-
-    def _scores(self, reads: torch.Tensor, length: int, first: int = 0) -> torch.Tensor:
-        """One forward pass over slots.
-
-        Args:
-            reads: of each slot the token it reads, the token's position, and the position where its
-                keys and values go; (3, slots).
-            length: positions that attention looks at, at most.
-            first: the first slot.
-
-        Returns:
-            (slots, tokens) in float32.
-        """
-        tokens, positions, places = reads
-        rows = reads.shape[1]
-        slots = self.slots.tensor[:, :, first : first + rows]
-        is_later = torch.arange(length, device=self.device) > positions.unsqueeze(1)
-        mask = torch.zeros(rows, 1, 1, length, dtype=self.dtype, device=self.device)
-        mask.masked_fill_(is_later[:, None, None], -torch.inf)
-        output = self.language_model(
-            inputs_embeds=self._inputs[tokens].unsqueeze(1),
-            attention_mask=mask,
-            position_ids=positions.unsqueeze(1),
-            cache=SlotCache(slots, places, length),
-            use_cache=True,
-        )
-        scores: torch.Tensor = self.head(output.last_hidden_state[:, 0])
-        return scores.float()
-
-    def _noise(self, state: JanusState) -> torch.Tensor:
-        if state.noise is None:
-            state.noise = draw_noise(state.generator, self._begin)
-        return state.noise
-
-    # -- pixels ------------------------------------------------------------------------------------
+    def _read_prefix(self, tokens: Tokens) -> Embedding:
+        return Embedding({"keys and values": self.tokens.prefill(tokens)})
 
     def _pixels(self, tokens: torch.Tensor) -> list[Image.Image]:
         """(batch, image tokens) to pictures."""

@@ -122,16 +122,20 @@ def await_that(holds):
 def test_a_reproducible_picture_is_the_same_bit_for_bit_in_any_company(spec_of):
     requests = [ask(seed=seed, prompt="x" * (1 + 9 * seed)) for seed in range(6)]
     pipeline, scores = load_pipeline(spec_of("janus"), CPU), {}
-    read = pipeline._scores_of
+    step, read = pipeline.step, pipeline.tokens.read
 
-    def noted(states):
-        found = read(states)
-        for state in states:
-            own = found[list(state.slots)]
-            scores.setdefault((state.request, state.step), []).append(own)
+    def stepped(states):
+        under_way[:] = [(state.request, state.step, state) for state in states]
+        step(states)
+
+    def noted(reads):
+        found = read(reads)
+        for request, token, state in under_way:
+            scores.setdefault((request, token), []).append(found[list(state.slots)])
         return found
 
-    pipeline._scores_of = noted
+    under_way = []
+    pipeline.step, pipeline.tokens.read = stepped, noted
     with Engine(CPU, max_batch_rows=8, reproducible=True, load=lambda *_: pipeline) as engine:
         for request in requests:
             engine.submit(spec_of("janus"), request).future.result(60)
@@ -239,8 +243,10 @@ def test_an_image_cancelled_between_tokens_gives_its_slots_to_the_next(
 
 def test_a_prompt_is_read_once_for_all_the_images_of_it(janus, monkeypatch):
     read = []
-    monkeypatch.setattr(janus, "_prefill", lambda tokens: read.append(tokens) or prefill(tokens))
-    prefill = type(janus)._prefill.__get__(janus)
+    prefill = janus.tokens.prefill
+    monkeypatch.setattr(
+        janus.tokens, "prefill", lambda tokens: read.append(tokens) or prefill(tokens)
+    )
     states = [janus.encode(ask(prompt="never seen before", seed=seed)) for seed in range(3)]
     for state in states:
         janus.release(state)
