@@ -21,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-SHIPPED_MODELS = "shapes-sd"
+SHIPPED_MODELS = "shapes-sd,shapes-janus"
 
 
 @app.command()

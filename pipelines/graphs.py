@@ -25,9 +25,11 @@ class Graphs:
         """
         self._work = work
         self._captured: dict[tuple[tuple[int, ...], int], _Captured] = {}
+        #: One memory for all, as only one runs at a time.
+        self._pool = torch.cuda.graph_pool_handle()
 
     def run(self, inputs: torch.Tensor, number: int) -> torch.Tensor:
-        """The work's output, which the next run of the same shape overwrites."""
+        """The work's output, which the next run overwrites."""
         key = (tuple(inputs.shape), number)
         if key not in self._captured:
             self._captured[key] = self._capture(inputs, number)
@@ -42,6 +44,6 @@ class Graphs:
         self._work(inputs, number)
         graph = torch.cuda.CUDAGraph()
         # Other threads go on using the device meanwhile.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             output = self._work(inputs, number)
         return _Captured(graph, inputs, output)

@@ -57,8 +57,8 @@ class TokenModel:
         self._graphs = Graphs(self._scores) if is_cuda else None
         self._cores: Cores | None = None
         self._length_step = _CUDA_LENGTH if is_cuda else _CPU_LENGTH
-        powers = tuple(2**power for power in range(slots.bit_length()))
-        self._row_buckets = powers if is_cuda else ()
+        powers = (2**power for power in range((slots - 1).bit_length()))
+        self._row_buckets = (*powers, slots) if is_cuda else ()
 
     @property
     def size_bytes(self) -> int:

@@ -63,3 +63,16 @@ def test_a_running_job_is_stopped_by_its_button(page: Page) -> None:
     page.click("text=Develop")
     page.click("article button")
     page.wait_for_selector("article .state >> text=canceled", timeout=30_000)
+
+
+def test_the_page_offers_what_the_chosen_model_takes(page: Page) -> None:
+    page.select_option("select[name=model]", "shapes-janus")
+    assert page.locator("input[name=temperature]").is_visible()
+    assert not page.locator("input[name=steps]").is_visible()
+    page.fill("textarea", "a red circle on a blue background")
+    page.fill("input[name=temperature]", "0.5")
+    page.click("text=Develop")
+    page.locator("article img").wait_for(timeout=60_000)
+    page.select_option("select[name=model]", "shapes-sd")
+    assert page.locator("input[name=steps]").is_visible()
+    assert not page.locator("input[name=temperature]").is_visible()

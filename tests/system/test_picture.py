@@ -88,6 +88,25 @@ def test_the_service_gives_the_picture_that_plain_diffusers_gives(service: Any) 
     assert difference.max() <= 1
 
 
+def test_a_picture_drawn_token_by_token_obeys_as_well(service: Any, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "darkroom", "generate", PROMPT, "--url", service.url]
+    options = ["--model", "shapes-janus", "--temperature", "0", "--output", str(tmp_path)]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
+    assert_obeys(Image.open(done.stdout.strip()))
+    assert "of 64" in done.stderr
+
+
+def test_one_command_leaves_a_picture_of_a_model_without_steps(stack: Any, tmp_path: Path) -> None:
+    output = ["--once", "--output", str(tmp_path / "out")]
+    stack.start(
+        "--model", "shapes-janus", "--prompt", "a green triangle on a white ground", *output
+    )
+    assert stack.process.wait(timeout=120) == 0, stack.log
+    (saved,) = (tmp_path / "out").glob("a-green-triangle-*.png")
+    with Image.open(saved) as picture:
+        assert picture.size == (64, 64)
+
+
 def test_one_command_leaves_the_picture_and_says_where(stack: Any, tmp_path: Path) -> None:
     stack.start("--prompt", PROMPT, "--once", "--output", str(tmp_path / "out"))
     assert stack.process.wait(timeout=120) == 0, stack.log
