@@ -119,6 +119,8 @@ class Janus(Pipeline):
         prompt = self.prompts.read(request.prompt)
         texts = (prompt.tokens, prompt.unconditional)[: _rows(request)]
         prefixes = [self.prefixes.get(tokens, self._read_prefix) for tokens in texts]
+        generator = torch.Generator(self.device).manual_seed(request.seed)
+        # Last, for what fails before has no slots to give back.
         slots = self.slots.take(len(prefixes))
         for slot, prefix in zip(slots, prefixes, strict=True):
             self.slots.fill(slot, prefix.tensors["keys and values"])
@@ -131,7 +133,7 @@ class Janus(Pipeline):
             slots=slots,
             prompt_length=len(prompt.tokens),
             sampling=self._sampling(request),
-            generator=torch.Generator(self.device).manual_seed(request.seed),
+            generator=generator,
             tokens=torch.zeros(self.image_tokens, dtype=torch.long),
         )
 

@@ -14,7 +14,9 @@ from tiny_janus import GRID, PATCH
 from pipelines.engine import Engine
 from pipelines.errors import ImageCanceledError, ModelLoadError, RequestError
 from pipelines.loading import load_pipeline, weigh_model
+from pipelines.memory import MARGIN, measure_peak
 from pipelines.pipeline import ImageRequest
+from pipelines.tuning import Tuning
 
 CPU = torch.device("cpu")
 SIDE, TOKENS = GRID * PATCH, GRID**2
@@ -146,6 +148,48 @@ def test_a_reproducible_picture_is_the_same_bit_for_bit_in_any_company(spec_of):
     assert all(torch.equal(alone, among) for alone, among in scores.values())
 
 
+@pytest.mark.parametrize(
+    "tuning",
+    [
+        Tuning(cpu_threads=2),
+        Tuning(row_buckets=(4, 16)),
+        pytest.param(
+            Tuning(compiled=True),
+            marks=[
+                pytest.mark.slow,
+                # torch's compiler still uses what torch deprecates.
+                pytest.mark.filterwarnings("ignore:.torch.jit.:DeprecationWarning"),
+            ],
+        ),
+    ],
+    ids=["shared among cores", "row buckets", "compiled"],
+)
+def test_a_tuned_model_draws_the_same_tokens(tuning, load_fresh, plain):
+    pipeline = load_fresh("janus")
+    pipeline.tune(tuning)
+    # Sharing sets the number for the whole process, and little is gained here by a second core.
+    torch.set_num_threads(1)
+    requests = [ask(seed=seed, prompt="x" * seed) for seed in range(8)]
+    assert run(pipeline, *requests) == [plain.tokens(request) for request in requests]
+    assert run(pipeline, requests[0]) == [plain.tokens(requests[0])]
+
+
+def test_batches_keep_to_the_limit_that_the_engine_is_given(load_fresh, plain, spec_of, hold_steps):
+    pipeline = load_fresh("janus")
+    state = pipeline.encode(ask())
+    with measure_peak(CPU) as peak:
+        pipeline.step([state])
+    pipeline.release(state)
+    limit_bytes = int(pipeline.size_bytes + 3.5 * MARGIN * peak.bytes / state.rows)
+    gate = hold_steps(pipeline)
+    gate.open()
+    with Engine(CPU, memory_limit_bytes=limit_bytes, load=lambda *_: pipeline) as engine:
+        handles = [engine.submit(spec_of("janus"), ask(seed=seed)) for seed in range(4)]
+        for handle in handles:
+            handle.future.result(60)
+    assert {len(batch) for batch in gate.batches} == {1}
+
+
 def test_a_step_that_fails_is_tried_again_with_the_same_luck(janus, plain, monkeypatch):
     state, request = janus.encode(ask()), ask()
     janus.step([state])
@@ -251,6 +295,27 @@ def test_a_prompt_is_read_once_for_all_the_images_of_it(janus, monkeypatch):
     for state in states:
         janus.release(state)
     assert [len(tokens) for tokens in read] == [states[0].prompt_length] * 2
+
+
+def test_nobody_waits_for_a_newcomers_prompt_to_be_read(engine, janus, spec_of, monkeypatch):
+    prefill, is_reading, may_go_on = janus.tokens.prefill, threading.Event(), threading.Event()
+
+    def held(tokens):
+        is_reading.set()
+        assert may_go_on.wait(30)
+        return prefill(tokens)
+
+    first = janus.encode(ask())
+    janus.release(first)
+    monkeypatch.setattr(janus.tokens, "prefill", held)
+    # Its own prompt is kept already.
+    under_way = engine.submit(spec_of("janus"), ask(seed=2))
+    newcomer = engine.submit(spec_of("janus"), ask(prompt="something not read before"))
+    assert is_reading.wait(30)
+    under_way.future.result(30)
+    assert not newcomer.future.done()
+    may_go_on.set()
+    newcomer.future.result(30)
 
 
 def test_a_model_is_weighed_with_its_slots(janus, spec_of):
