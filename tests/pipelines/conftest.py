@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from plain_janus import PlainJanus
 from tiny_models import ABSENT, ENTRIES, MODELS
 
 from pipelines.catalog import ModelSpec
@@ -72,6 +73,17 @@ def reference(spec_of: Callable[[str], ModelSpec]) -> Callable[..., np.ndarray]:
         return paint_plainly(plain[name], request, **options)
 
     return paint
+
+
+@pytest.fixture(scope="session")
+def plain_janus(spec_of: Callable[[str], ModelSpec]) -> PlainJanus:
+    """The tiny Janus through plain transformers."""
+    return PlainJanus(spec_of("janus"))
+
+
+@pytest.fixture
+def janus(pipeline_of: Callable[[str], Pipeline]) -> Pipeline:
+    return pipeline_of("janus")
 
 
 def paint_plainly(pipe: Any, request: ImageRequest, **options: Any) -> np.ndarray:

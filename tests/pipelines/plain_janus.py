@@ -1,13 +1,22 @@
-"""What plain transformers draws for a request, alone."""
+"""Requests of the tiny Janus, and what plain transformers draws for one alone."""
 
 from typing import Any
 
 import torch
 import transformers
 from PIL import Image
+from tiny_janus import GRID, PATCH
 
 from pipelines.catalog import ModelSpec
 from pipelines.pipeline import ImageRequest
+
+SIDE, TOKENS = GRID * PATCH, GRID**2
+
+
+def ask(**changes: Any) -> ImageRequest:
+    plain = {"prompt": "a red circle", "width": SIDE, "height": SIDE, "steps": TOKENS}
+    rules = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
+    return ImageRequest(**{**plain, **rules, "guidance_scale": 3.0, "seed": 1, **changes})
 
 
 class PlainJanus:

@@ -3,39 +3,19 @@
 import threading
 import time
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from plain_janus import PlainJanus
-from tiny_janus import GRID, PATCH
+from plain_janus import TOKENS, ask
 
 from pipelines.engine import Engine
-from pipelines.errors import ImageCanceledError, ModelLoadError, RequestError
+from pipelines.errors import ImageCanceledError
 from pipelines.loading import load_pipeline, weigh_model
 from pipelines.memory import MARGIN, measure_peak
-from pipelines.pipeline import ImageRequest
 from pipelines.tuning import Tuning
 
 CPU = torch.device("cpu")
-SIDE, TOKENS = GRID * PATCH, GRID**2
-
-
-def ask(**changes):
-    plain = {"prompt": "a red circle", "width": SIDE, "height": SIDE, "steps": TOKENS}
-    rules = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
-    return ImageRequest(**{**plain, **rules, "guidance_scale": 3.0, "seed": 1, **changes})
-
-
-@pytest.fixture(scope="module")
-def plain(spec_of):
-    return PlainJanus(spec_of("janus"))
-
-
-@pytest.fixture
-def janus(pipeline_of):
-    return pipeline_of("janus")
 
 
 @pytest.fixture
@@ -73,10 +53,10 @@ def run(pipeline, *requests):
         {"temperature": 1.3, "top_k": 30, "top_p": 0.9, "prompt": "a large yellow star, and more"},
     ],
 )
-def test_a_lone_image_has_the_tokens_of_transformers(janus, plain, rules, guidance_scale):
+def test_a_lone_image_has_the_tokens_of_transformers(janus, plain_janus, rules, guidance_scale):
     request = ask(guidance_scale=guidance_scale, **rules)
     [tokens] = run(janus, request)
-    assert tokens == plain.tokens(request)
+    assert tokens == plain_janus.tokens(request)
 
 
 mixes = st.lists(
@@ -100,7 +80,7 @@ mixes = st.lists(
 )
 @given(mix=mixes, pauses=st.lists(st.integers(0, 9), min_size=8, max_size=8))
 def test_tokens_are_those_of_transformers_in_any_company(
-    mix, pauses, engine, spec_of, plain, drawn
+    mix, pauses, engine, spec_of, plain_janus, drawn
 ):
     """Requests of all kinds join at random tokens of each other."""
     requests, handles = [ask(**changes) for changes in mix], []
@@ -111,7 +91,7 @@ def test_tokens_are_those_of_transformers_in_any_company(
     for handle in handles:
         handle.future.result(60)
     for request in requests:
-        assert drawn[request] == plain.tokens(request)
+        assert drawn[request] == plain_janus.tokens(request)
 
 
 def await_that(holds):
@@ -164,17 +144,19 @@ def test_a_reproducible_picture_is_the_same_bit_for_bit_in_any_company(spec_of):
     ],
     ids=["shared among cores", "row buckets", "compiled"],
 )
-def test_a_tuned_model_draws_the_same_tokens(tuning, load_fresh, plain):
+def test_a_tuned_model_draws_the_same_tokens(tuning, load_fresh, plain_janus):
     pipeline = load_fresh("janus")
     pipeline.tune(tuning)
     # Sharing sets the number for the whole process, and little is gained here by a second core.
     torch.set_num_threads(1)
     requests = [ask(seed=seed, prompt="x" * seed) for seed in range(8)]
-    assert run(pipeline, *requests) == [plain.tokens(request) for request in requests]
-    assert run(pipeline, requests[0]) == [plain.tokens(requests[0])]
+    assert run(pipeline, *requests) == [plain_janus.tokens(request) for request in requests]
+    assert run(pipeline, requests[0]) == [plain_janus.tokens(requests[0])]
 
 
-def test_batches_keep_to_the_limit_that_the_engine_is_given(load_fresh, plain, spec_of, hold_steps):
+def test_batches_keep_to_the_limit_that_the_engine_is_given(
+    load_fresh, plain_janus, spec_of, hold_steps
+):
     pipeline = load_fresh("janus")
     state = pipeline.encode(ask())
     with measure_peak(CPU) as peak:
@@ -190,7 +172,7 @@ def test_batches_keep_to_the_limit_that_the_engine_is_given(load_fresh, plain, s
     assert {len(batch) for batch in gate.batches} == {1}
 
 
-def test_a_step_that_fails_is_tried_again_with_the_same_luck(janus, plain, monkeypatch):
+def test_a_step_that_fails_is_tried_again_with_the_same_luck(janus, plain_janus, monkeypatch):
     state, request = janus.encode(ask()), ask()
     janus.step([state])
     with monkeypatch.context() as patch:
@@ -199,7 +181,7 @@ def test_a_step_that_fails_is_tried_again_with_the_same_luck(janus, plain, monke
             janus.step([state])
     while not state.is_finished:
         janus.step([state])
-    assert state.tokens.tolist() == plain.tokens(request)
+    assert state.tokens.tolist() == plain_janus.tokens(request)
 
 
 def raise_out_of_memory(*_):
@@ -207,7 +189,15 @@ def raise_out_of_memory(*_):
 
 
 def test_two_kinds_of_model_take_turns_step_by_step(
-    engine, pipeline_of, spec_of, plain, drawn, hold_steps, make_request, reference, difference
+    engine,
+    pipeline_of,
+    spec_of,
+    plain_janus,
+    drawn,
+    hold_steps,
+    make_request,
+    reference,
+    difference,
 ):
     """Token by token and denoising step by denoising step on one device, each as if alone."""
     turns, gates = [], {name: hold_steps(pipeline_of(name)) for name in ("sd", "janus")}
@@ -229,7 +219,7 @@ def test_two_kinds_of_model_take_turns_step_by_step(
         assert difference(handle.future.result(60), reference("sd", request)) <= 1
     for handle, request in zip(handles, tokens, strict=True):
         handle.future.result(60)
-        assert drawn[request] == plain.tokens(request)
+        assert drawn[request] == plain_janus.tokens(request)
     while_both = turns[turns.index("sd") : len(turns) - turns[::-1].index("sd")]
     assert while_both.count("janus") > 2
 
@@ -238,13 +228,13 @@ def test_two_kinds_of_model_take_turns_step_by_step(
 
 
 def test_more_images_than_slots_wait_their_turn_and_leave_every_slot_free(
-    engine, janus, spec_of, plain, drawn
+    engine, janus, spec_of, plain_janus, drawn
 ):
     requests = [ask(seed=seed, guidance_scale=1.0 + 2.0 * (seed % 3 > 0)) for seed in range(30)]
     handles = [engine.submit(spec_of("janus"), request) for request in requests]
     for handle in handles:
         handle.future.result(60)
-    assert all(drawn[request] == plain.tokens(request) for request in requests)
+    assert all(drawn[request] == plain_janus.tokens(request) for request in requests)
     assert janus.slots.free == janus.slots.count == 16
 
 
@@ -265,7 +255,7 @@ def test_whoever_waits_for_slots_is_not_overtaken_by_those_who_need_fewer(
 
 
 def test_an_image_cancelled_between_tokens_gives_its_slots_to_the_next(
-    engine, janus, hold_steps, spec_of, plain, drawn
+    engine, janus, hold_steps, spec_of, plain_janus, drawn
 ):
     gate = hold_steps(janus)
     handles = [engine.submit(spec_of("janus"), ask(seed=seed)) for seed in range(9)]
@@ -280,7 +270,7 @@ def test_an_image_cancelled_between_tokens_gives_its_slots_to_the_next(
         handles[2].future.result(30)
     for handle in handles[:2] + handles[3:]:
         handle.future.result(60)
-    assert all(tokens == plain.tokens(request) for request, tokens in drawn.items())
+    assert all(tokens == plain_janus.tokens(request) for request, tokens in drawn.items())
     assert len(drawn) == 8
     assert janus.slots.free == 16
 
@@ -323,89 +313,3 @@ def test_a_model_is_weighed_with_its_slots(janus, spec_of):
     assert janus.slots.size_bytes < janus.size_bytes < weighed
     more = spec_of("janus").model_copy(update={"slots": 116})
     assert weigh_model(more, CPU) - weighed == 100 * janus.slots.size_bytes // 16
-
-
-# -- pictures --------------------------------------------------------------------------------------
-
-
-def test_a_picture_is_that_of_the_processor(engine, spec_of, plain, difference):
-    request = ask()
-    picture = engine.submit(spec_of("janus"), request).future.result(60)
-    assert picture.image.size == (SIDE, SIDE)
-    assert difference(picture, np.asarray(plain.picture(request))) <= 1
-
-
-def test_progress_counts_tokens_and_a_listener_is_shown_them(engine, spec_of, janus, hold_steps):
-    gate, told = hold_steps(janus), []
-    handle = engine.submit(spec_of("janus"), ask(), on_progress=told.append)
-    for _ in range(4):
-        gate.await_step()
-        gate.let_through()
-    await_that(lambda: any(progress.preview for progress in told))
-    gate.open()
-    handle.future.result(60)
-    assert (handle.progress.step, handle.progress.steps) == (TOKENS, TOKENS)
-
-
-def test_a_preview_shows_the_rows_that_are_drawn(janus, plain, difference, monkeypatch):
-    monkeypatch.setattr("pipelines.janus._PREVIEW_SHARE", 1.0)
-    state = janus.encode(ask())
-    assert janus.preview(state) is None
-    while not state.is_finished:
-        janus.step([state])
-        assert janus.preview(state).size == (SIDE, SIDE)
-    assert difference(janus.preview(state), np.asarray(plain.picture(ask()))) <= 1
-
-
-def test_every_image_is_shown_once_and_more_often_only_as_far_as_that_takes_little(janus):
-    states = [janus.encode(ask(seed=seed)) for seed in range(2)]
-    janus.step(states)
-    assert [janus.preview(state) is None for state in (*states, *states)] == [
-        *(False, False),
-        *(True, True),
-    ]
-    for state in states:
-        janus.release(state)
-
-
-# -- what it takes ---------------------------------------------------------------------------------
-
-
-def test_a_prompt_that_is_cut_keeps_what_the_template_says_after_it(janus):
-    prompt = janus.prompts.read("x" * 200)
-    whole = janus.prompts._tokenize("x" * 200)
-    words = janus.prompts._processor.tokenizer
-    assert prompt.warnings == (f"prompt: {len(whole)} tokens, the model reads the first 96",)
-    assert len(prompt.tokens) == len(prompt.unconditional) == 95
-    assert words.decode(prompt.tokens).endswith("xxx\n\n<|Assistant|>:")
-
-
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({"width": 32}, f"width: this model draws {SIDE}x{SIDE} pictures only"),
-        ({"steps": 4}, f"steps: this model takes {TOKENS}, one a token"),
-        ({"negative_prompt": "blue"}, "negative_prompt: this model takes none"),
-        ({"scheduler": "Euler"}, "scheduler: this model takes none"),
-    ],
-)
-def test_what_does_not_apply_is_refused_by_name(changes, text, janus):
-    with pytest.raises(RequestError) as caught:
-        janus.encode(ask(**changes))
-    assert str(caught.value) == text
-    assert janus.slots.free == 16
-
-
-def test_what_a_request_leaves_open_takes_the_entry_s_defaults(spec_of, plain):
-    cooler = {"temperature": {"default": 0.7, "max": 1.0}, "top_k": {"default": 9, "max": 64}}
-    entry = spec_of("janus")
-    pipeline = load_pipeline(type(entry).model_validate({**dict(entry), **cooler}), CPU)
-    [tokens] = run(pipeline, ask(temperature=None, top_p=None, top_k=None))
-    assert tokens == plain.tokens(ask(temperature=0.7, top_k=9))
-
-
-def test_an_entry_that_promises_other_pictures_is_refused(spec_of):
-    entry = spec_of("janus").model_copy(update={"steps": {"default": 576, "max": 576}})
-    entry = type(entry).model_validate(dict(entry))
-    with pytest.raises(ModelLoadError, match=f"{SIDE}x{SIDE} pictures of {TOKENS} tokens"):
-        load_pipeline(entry, CPU)
