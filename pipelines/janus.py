@@ -77,15 +77,15 @@ class Janus(Pipeline):
         self.image_tokens: int = model.model.vision_model.config.num_image_tokens
         self._size = _picture_size(model.config)
         self._check_spec()
+        self.prompts = ChatPrompts(processor, model.generation_config, spec.prompt_tokens)
         self.tokens = TokenModel(
             model.model.language_model,
             model.model.generation_head,
-            _input_table(model),
+            _input_table(model, self.prompts.begin),
             slots=spec.slots,
             length=spec.prompt_tokens + self.image_tokens,
         )
         self.codes: int = model.model.generation_embeddings.num_embeddings
-        self.prompts = ChatPrompts(processor, model.generation_config, spec.prompt_tokens)
         self._colours = processor.image_processor.image_mean, processor.image_processor.image_std
         self.prefixes = EmbeddingCache(_PREFIXES_LIMIT_BYTES)
         self._next_preview_s = 0.0
@@ -250,7 +250,7 @@ def _picture_size(config: Any) -> tuple[int, int]:
     return (side, side)
 
 
-def _input_table(model: Any) -> torch.Tensor:
+def _input_table(model: Any, mark: int) -> torch.Tensor:
     """What a step may read, as the language model takes it: (image tokens + 1, width).
 
     Every image token, aligned, and last the text's mark that begins a picture.
@@ -258,5 +258,5 @@ def _input_table(model: Any) -> torch.Tensor:
     with torch.inference_mode():
         numbers = torch.arange(model.model.generation_embeddings.num_embeddings)
         aligned = model.prepare_embeddings_for_image_generation(numbers.to(model.device))
-        mark = torch.tensor([model.generation_config.generation_kwargs["boi_token_id"]])
-        return torch.cat([aligned, model.get_input_embeddings()(mark.to(model.device))])
+        begin = model.get_input_embeddings()(torch.tensor([mark], device=model.device))
+        return torch.cat([aligned, begin])

@@ -24,12 +24,15 @@ class ChatPrompts:
         """
         Args:
             processor: a `JanusProcessor`.
-            generation: the model's `GenerationConfig`, which names the marks.
+            generation: the model's `GenerationConfig`, whose marks go before the processor's.
             max_tokens: the template's tokens and the prompt's together, at most.
         """
+        words = processor.tokenizer
         self._processor = processor
-        self._marks = {generation.bos_token_id, generation.generation_kwargs["boi_token_id"]}
-        self._padding: int = generation.pad_token_id
+        #: The mark that begins a picture; the processor ends every prompt with it.
+        self.begin: int = words.convert_tokens_to_ids(processor.image_start_token)
+        self._marks = {self.begin, _either(generation.bos_token_id, words.bos_token_id)}
+        self._padding = _either(generation.pad_token_id, words.pad_token_id)
         self._max_tokens = max_tokens
         self._frame = self._tokenize("")
 
@@ -55,3 +58,7 @@ class ChatPrompts:
         pairs = zip(reversed(tokens), reversed(self._frame), strict=False)
         tail = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         return tokens[: self._max_tokens - tail] + tokens[len(tokens) - tail :]
+
+
+def _either(first: int | None, second: int) -> int:
+    return second if first is None else first

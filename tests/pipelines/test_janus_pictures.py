@@ -1,5 +1,6 @@
 """Janus: its pictures, its previews, and what it takes."""
 
+import shutil
 import threading
 import time
 
@@ -100,3 +101,15 @@ def test_an_entry_that_promises_other_pictures_is_refused(spec_of):
     entry = type(entry).model_validate(dict(entry))
     with pytest.raises(ModelLoadError, match=f"{SIDE}x{SIDE} pictures of {TOKENS} tokens"):
         load_pipeline(entry, CPU)
+
+
+def test_a_generation_config_that_names_no_marks_is_made_up_for(spec_of, plain_janus, tmp_path):
+    """transformers drops what it takes for the configuration's own when a file says so."""
+    folder = tmp_path / "model"
+    shutil.copytree(spec_of("janus").source, folder)
+    (folder / "generation_config.json").write_text('{"_from_model_config": true}')
+    pipeline = load_pipeline(spec_of("janus").model_copy(update={"source": str(folder)}), CPU)
+    state = pipeline.encode(ask())
+    while not state.is_finished:
+        pipeline.step([state])
+    assert state.tokens.tolist() == plain_janus.tokens(ask())
