@@ -99,6 +99,8 @@ class Janus(Pipeline):
 
     def tune(self, tuning: Tuning) -> None:
         self.tokens.tune(tuning)
+        if tuning.channels_last:
+            self.vq.to(memory_format=torch.channels_last)
         self._count_bytes()
 
     @property
