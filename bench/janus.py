@@ -62,6 +62,7 @@ def draw_arrivals(spec: ModelSpec, count: int, seconds: float, seed: int) -> lis
     """Requests at random moments, each in its own words and with its own seed."""
     dice = random.Random(seed)
     width, height = spec.size.default
+    rules = {option: getattr(spec, option).default for option in spec.options}
     return [
         Arrival(
             moment,
@@ -71,8 +72,8 @@ def draw_arrivals(spec: ModelSpec, count: int, seconds: float, seed: int) -> lis
                 width=width,
                 height=height,
                 steps=spec.steps.default,
-                guidance_scale=spec.guidance_scale.default,
                 seed=number,
+                **rules,
             ),
         )
         for number, moment in enumerate(sorted(dice.uniform(0, seconds) for _ in range(count)))
@@ -92,13 +93,12 @@ def paint(parts: ModelAndProcessor, requests: Sequence[ImageRequest]) -> None:
         for request in requests
     ]
     inputs = parts.processor(text=texts, generation_mode="image", padding=True, return_tensors="pt")
+    rules = ("guidance_scale", "temperature", "top_p", "top_k")
     tokens = parts.model.generate(
         **inputs,
         generation_mode="image",
         do_sample=True,
-        guidance_scale=requests[0].guidance_scale,
-        top_k=0,
-        top_p=1.0,
+        **{rule: getattr(requests[0], rule) for rule in rules},
     )
     pixels = parts.model.decode_image_tokens(tokens).detach().permute(0, 3, 1, 2)
     parts.processor.postprocess(list(pixels), return_tensors="PIL.Image.Image")

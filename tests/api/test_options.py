@@ -1,6 +1,7 @@
 """Each model takes its own options: the others are refused by name, and all are listed."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +10,11 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from jobs.model import JobRequest
 from jobs.settings import Settings
-from pipelines.catalog import ALL_OPTIONS
+from pipelines.catalog import ALL_OPTIONS, Catalog
 
 PROMPT = "a red circle on a blue background"
 DIFFUSION, TOKENS = "shapes-sd", "shapes-janus"
+MODEL = Catalog.load(Path(__file__).parent.parent.parent / "models.yaml")[TOKENS]
 
 
 @pytest.fixture
@@ -78,7 +80,12 @@ def test_a_job_records_what_its_image_is_drawn_with(client: TestClient) -> None:
     job = client.post("/v1/jobs", json=body).json()
     other = client.post("/v1/jobs", json={"prompt": PROMPT}).json()
     drawn = {name: job["request"][name] for name in ("temperature", "top_p", "top_k", "scheduler")}
-    assert drawn == {"temperature": 0.5, "top_p": 1.0, "top_k": 0, "scheduler": None}
+    assert drawn == {
+        "temperature": 0.5,
+        "top_p": MODEL.top_p.default,
+        "top_k": MODEL.top_k.default,
+        "scheduler": None,
+    }
     assert (
         job["progress"] == {"step": 0, "steps": job["request"]["steps"]} == {"step": 0, "steps": 64}
     )
@@ -88,7 +95,8 @@ def test_a_job_records_what_its_image_is_drawn_with(client: TestClient) -> None:
 def test_every_model_lists_its_options_with_their_limits(client: TestClient) -> None:
     models = {each["name"]: each for each in client.get("/v1/models").json()["models"]}
     assert models[TOKENS]["options"] == ["guidance_scale", "temperature", "top_p", "top_k"]
-    assert models[TOKENS]["temperature"] == {"default": 1.0, "max": 2.0}
+    for option in ("temperature", "top_p", "top_k"):
+        assert models[TOKENS][option] == getattr(MODEL, option).model_dump()
     assert models[TOKENS]["schedulers"] == []
     assert models[DIFFUSION]["options"] == [
         "negative_prompt",

@@ -38,6 +38,12 @@ MIX = [
 ]
 
 
+def test_the_entry_s_defaults_are_those_that_the_model_was_saved_with(plain):
+    saved = plain.model.generation_config
+    for option in SPEC.options:
+        assert getattr(SPEC, option).default == getattr(saved, option), option
+
+
 def test_tokens_are_those_of_transformers_alone_and_in_company(plain):
     pipeline, tokens = load_pipeline(SPEC, CPU), {}
     decode = pipeline.decode
