@@ -1,11 +1,12 @@
 """How much the engine gains over transformers' `generate` with the Janus that ships, on a CPU.
 
-    python -m bench.janus [--rounds 3] [--requests 16] [--seconds 1] [--into bench]
+    python -m bench.janus [--rounds 3] [--requests 16] [--seconds S] [--into bench]
 
 The same requests at the same moments go through `generate` (a) one at a time, (b) in one static
 batch once the last has come, (c) in static batches of whoever waits, and through (d) the engine;
-rounds alternate, so that whatever else the machine does falls on all four. Prints a table, and
-writes it beside its numbers as JSON.
+rounds alternate, so that whatever else the machine does falls on all four. By default they come
+over as long as a static batch of them takes, so that the machine is neither idle nor swamped.
+Prints a table, and writes it beside its numbers as JSON.
 """
 
 import argparse
@@ -185,7 +186,7 @@ def summarize(runs: Sequence[Run]) -> dict[str, float]:
     }
 
 
-def run(rounds: int, count: int, seconds: float) -> dict[str, Any]:
+def run(rounds: int, count: int, seconds: float | None) -> dict[str, Any]:
     load = round(os.getloadavg()[0], 1)
     spec = Catalog.load(REPOSITORY / "models.yaml")[MODEL]
     folder = Path(spec.source)
@@ -201,6 +202,9 @@ def run(rounds: int, count: int, seconds: float) -> dict[str, Any]:
         }
         for serve in ways.values():
             serve(draw_arrivals(spec, 2, 0.0, seed=0))
+        if seconds is None:
+            at_once = draw_arrivals(spec, count, 0.0, seed=0)
+            seconds = round(count / measure(ways["(b) one static batch"], at_once).images_per_s, 1)
         for number in range(rounds):
             for name, serve in ways.items():
                 arrivals = draw_arrivals(spec, count, seconds, seed=number)
@@ -255,7 +259,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--seconds", type=float, help="over which the requests come")
     parser.add_argument("--into", type=Path, default=Path(__file__).parent)
     options = parser.parse_args()
     result = run(options.rounds, options.requests, options.seconds)

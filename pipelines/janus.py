@@ -27,7 +27,7 @@ from pipelines.weights import loaded_bytes
 #: Of keys and values of prompts, kept for the next image that says the same.
 _PREFIXES_LIMIT_BYTES = 256 * 1024**2
 #: Previews after an image's first may take this share of the time, however long one takes.
-_PREVIEW_SHARE = 0.1
+_PREVIEW_SHARE = 0.05
 
 
 @dataclass(eq=False, kw_only=True)
@@ -73,7 +73,8 @@ class Janus(Pipeline):
         self.spec = spec
         self.device = device
         model, processor = components.model, components.processor
-        self.vq = model.model.vqmodel
+        # A fifth faster on a CPU, and what tensor cores want.
+        self.vq = model.model.vqmodel.to(memory_format=torch.channels_last)
         self.image_tokens: int = model.model.vision_model.config.num_image_tokens
         self._size = _picture_size(model.config)
         self._check_spec()
@@ -99,8 +100,6 @@ class Janus(Pipeline):
 
     def tune(self, tuning: Tuning) -> None:
         self.tokens.tune(tuning)
-        if tuning.channels_last:
-            self.vq.to(memory_format=torch.channels_last)
         self._count_bytes()
 
     @property

@@ -15,7 +15,7 @@ from pipelines.tuning import Tuning, bucket_of
 from pipelines.weights import loaded_bytes
 
 #: Positions are read in multiples of this, so that kernels and CUDA graphs see few lengths.
-_CPU_LENGTH, _CUDA_LENGTH = 32, 128
+_CPU_LENGTH, _CUDA_LENGTH = 8, 128
 
 
 class Read(NamedTuple):

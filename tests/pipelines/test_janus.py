@@ -132,7 +132,7 @@ def test_a_reproducible_picture_is_the_same_bit_for_bit_in_any_company(spec_of):
     "tuning",
     [
         Tuning(cpu_threads=2),
-        Tuning(row_buckets=(4, 16), channels_last=True),
+        Tuning(row_buckets=(4, 16)),
         pytest.param(
             Tuning(compiled=True),
             marks=[
