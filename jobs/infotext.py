@@ -38,6 +38,13 @@ def _parameters(request: AdmittedRequest, seed: int) -> Iterator[tuple[str, obje
         else:
             yield "Sampler", request.scheduler
     yield "CFG scale", request.guidance_scale
+    for name, value in (
+        ("Temperature", request.temperature),
+        ("Top P", request.top_p),
+        ("Top K", request.top_k),
+    ):
+        if value is not None:
+            yield name, value
     yield "Seed", seed
     yield "Size", f"{request.width}x{request.height}"
     yield "Model", request.model

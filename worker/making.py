@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from jobs.infotext import infotext
 from jobs.model import AdmittedRequest
-from pipelines.catalog import ModelSpec
+from pipelines.catalog import ALL_OPTIONS, ModelSpec
 
 #: What of a request makes the picture. Whatever else a job holds, such as its labels, tells of who
 #: asked for it, and is no business of those who are given the picture.
@@ -45,7 +45,7 @@ def making_of(request: AdmittedRequest, index: int, spec: ModelSpec) -> Making:
     """
     seed = request.seed + index
     record: dict[str, Any] = {
-        "request": {**_asked(request), "seed": seed},
+        "request": {**_asked(request, spec), "seed": seed},
         # A folder's name is the operator's business; a published model's is everybody's.
         "source": None if spec.is_folder else spec.source,
         "revision": spec.revision,
@@ -54,7 +54,9 @@ def making_of(request: AdmittedRequest, index: int, spec: ModelSpec) -> Making:
     return Making(parameters=infotext(request, seed), record=json.dumps(told))
 
 
-def _asked(request: AdmittedRequest) -> dict[str, Any]:
-    """What makes the picture, but for what the request leaves empty."""
-    fields = request.model_dump(mode="json", include=set(MAKES_THE_PICTURE), exclude_none=True)
+def _asked(request: AdmittedRequest, spec: ModelSpec) -> dict[str, Any]:
+    """What makes the picture, but for what its model would refuse or the request leaves empty."""
+    refused = set(ALL_OPTIONS) - set(spec.options)
+    names = set(MAKES_THE_PICTURE) - refused
+    fields = request.model_dump(mode="json", include=names, exclude_none=True)
     return {name: value for name, value in fields.items() if value != ""}

@@ -13,11 +13,15 @@ class Options(TypedDict, total=False):
     #: Pixels.
     width: int
     height: int
-    #: Denoising steps.
+    #: Denoising steps, for models that denoise.
     steps: int
     #: The pull towards the prompt; 1 and below turn guidance off.
     guidance_scale: float
     scheduler: str
+    #: How freely tokens are drawn, and among which; for models that draw tokens.
+    temperature: float
+    top_p: float
+    top_k: int
     #: How many pictures.
     images: int
     #: Picture i is made from seed + i.

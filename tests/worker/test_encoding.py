@@ -13,7 +13,7 @@ from sd_parsers import ParserManager
 from sd_parsers.data import Generators
 
 from jobs.model import AdmittedRequest, JobRequest, OutputFormat
-from pipelines.catalog import Catalog, ModelSpec
+from pipelines.catalog import ALL_OPTIONS, Catalog, Family, ModelSpec
 from worker.encoding import encode
 from worker.making import MAKES_THE_PICTURE, Making, making_of
 
@@ -109,6 +109,17 @@ def test_the_record_is_a_request_that_makes_that_picture_again(
     assert encode(PICTURE, again.output_format, making_of(again, 0, spec)) == encode(
         PICTURE, asked.output_format, making
     )
+
+
+def test_a_record_holds_nothing_that_its_model_refuses(
+    request_: AdmittedRequest, spec: ModelSpec
+) -> None:
+    janus = spec.model_copy(update={"family": Family.JANUS})
+    drawn = request_.model_copy(update={"temperature": 0.5, "top_p": 0.9, "top_k": 0})
+    making = making_of(drawn, 0, janus)
+    record = json.loads(making.record)["request"]
+    assert set(ALL_OPTIONS) & set(record) == set(janus.options)
+    assert "Temperature: 0.5, Top P: 0.9, Top K: 0" in making.parameters
 
 
 def test_a_picture_tells_neither_who_asked_nor_where_its_model_lies(
