@@ -1,6 +1,5 @@
-// The page is a client like any other: it submits, polls and shows, by the public API alone.
+// The page is a client like any other: it submits, watches and shows, by the public API alone.
 
-const POLL_MS = 250;
 // The fields that some models take and others do not.
 const OPTIONS = ["negative_prompt", "steps", "guidance_scale", "temperature", "top_p", "top_k"];
 const form = document.getElementById("request");
@@ -55,7 +54,9 @@ function readRequest() {
 
 function describe(job) {
   if (job.status === "queued") {
-    return job.queue.workers ? `${job.queue.position} jobs ahead` : "no worker serves this model yet";
+    if (!job.queue.workers) return "no worker serves this model yet";
+    const soon = job.estimate ? `, ready in about ${Math.ceil(job.estimate.eta_s)} s` : "";
+    return `${job.queue.position} jobs ahead${soon}`;
   }
   if (job.status === "running") return `step ${job.progress.step} of ${job.progress.steps}`;
   if (job.status === "failed") return `failed: ${job.error.detail}`;
@@ -74,25 +75,45 @@ function show(card, job) {
   card.querySelector(".state button").hidden = isFinished;
   bar.hidden = isFinished;
   bar.value = job.progress.step / job.progress.steps;
-  if (!isFinished) return;
-  for (const image of job.images) {
-    const picture = new Image(image.width, image.height);
-    picture.src = image.url;
-    picture.alt = job.request.prompt;
-    card.querySelector(".pictures").append(picture);
-  }
+  for (const image of job.images) showPicture(card, job, image.index, image.url);
 }
 
-async function follow(job) {
+// A preview stands where its picture will, in its size.
+function showPicture(card, job, index, source) {
+  const pictures = card.querySelector(".pictures");
+  while (pictures.children.length <= index) {
+    const picture = new Image(job.request.width, job.request.height);
+    picture.alt = job.request.prompt;
+    pictures.append(picture);
+  }
+  const picture = pictures.children[index];
+  // Each look at a job gives its pictures new addresses, which differ in their signatures alone.
+  const place = (address) => address.split("?")[0];
+  if (place(picture.src) !== place(source)) picture.src = source;
+}
+
+function follow(job) {
   const card = template.content.cloneNode(true).querySelector("article");
   card.querySelector("button").onclick = () => call("POST", `/v1/jobs/${job.id}/cancel`);
   jobs.prepend(card);
-  while (true) {
-    show(card, job);
-    if (job.finished_at !== null) return;
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    job = await call("GET", `/v1/jobs/${job.id}`).catch(() => job);
-  }
+  show(card, job);
+  // It goes on by itself after a cut, where it was cut off.
+  const events = new EventSource(`/v1/jobs/${job.id}/events`);
+  const on = (kind, change) =>
+    events.addEventListener(kind, ({ data }) => {
+      change(JSON.parse(data));
+      show(card, job);
+    });
+  on("queued", (queue) => (job = { ...job, status: "queued", queue }));
+  on("running", () => (job = { ...job, status: "running", queue: null }));
+  on("progress", (progress) => (job = { ...job, progress }));
+  on("preview", ({ index, content_type: type, data }) =>
+    showPicture(card, job, index, `data:${type};base64,${data}`));
+  on("image", ({ index, url }) => showPicture(card, job, index, url));
+  on("end", (ended) => {
+    events.close();
+    job = ended;
+  });
 }
 
 form.elements.model.onchange = showLimits;

@@ -37,13 +37,24 @@ def test_a_prompt_becomes_pictures_on_the_page(page: Page) -> None:
     page.fill("textarea", "a red circle on a blue background")
     page.fill("input[name=images]", "2")
     page.click("text=Develop")
+    page.wait_for_selector("article .state >> text=seed", timeout=60_000)
     pictures = page.locator("article img")
-    pictures.nth(1).wait_for(timeout=60_000)
     widths = pictures.evaluate_all(
         "async (all) => Promise.all(all.map((i) => i.decode().then(() => i.naturalWidth)))"
     )
     assert widths == [64, 64]
-    assert "seed" in page.locator("article .state").inner_text()
+
+
+def test_a_running_job_shows_its_pictures_as_they_come(page: Page) -> None:
+    page.fill("textarea", "a red circle on a blue background")
+    page.fill("input[name=steps]", "100")
+    page.fill("input[name=images]", "4")
+    page.click("text=Develop")
+    page.wait_for_selector("article img[src^='data:image/webp']", timeout=60_000)
+    page.wait_for_selector("article .state >> text=seed", timeout=60_000)
+    sources = page.locator("article img").evaluate_all("(all) => all.map((i) => i.src)")
+    assert len(sources) == 4
+    assert all(source.startswith("http") for source in sources)
 
 
 def test_a_refusal_is_told_where_the_user_looks(page: Page) -> None:
@@ -72,7 +83,7 @@ def test_the_page_offers_what_the_chosen_model_takes(page: Page) -> None:
     page.fill("textarea", "a red circle on a blue background")
     page.fill("input[name=temperature]", "0.5")
     page.click("text=Develop")
-    page.locator("article img").wait_for(timeout=60_000)
+    page.wait_for_selector("article .state >> text=seed", timeout=60_000)
     page.select_option("select[name=model]", "shapes-sd")
     assert page.locator("input[name=steps]").is_visible()
     assert not page.locator("input[name=temperature]").is_visible()
