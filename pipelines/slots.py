@@ -1,6 +1,7 @@
 """The keys and values of every image under way, in one block of memory that never grows."""
 
 import heapq
+import math
 import threading
 from typing import Any
 
@@ -10,8 +11,13 @@ from transformers import Cache, PretrainedConfig
 from pipelines.device import wait_for
 
 
+#: Positions are read in multiples of this. A CPU adds up what they hold in vectors of so many
+#: numbers, and the rest in another order: with none left over, how far others are changes no bit.
+POSITIONS = 16
+
+
 def slots_shape(config: PretrainedConfig, count: int, length: int) -> tuple[int, ...]:
-    """(layers, 2, slots, heads, length + 1, head size): keys and values of a language model.
+    """(layers, 2, slots, heads, positions + 1, head size): keys and values of a language model.
 
     The last position is nobody's: rows that only fill up a batch write there.
     """
@@ -21,7 +27,7 @@ def slots_shape(config: PretrainedConfig, count: int, length: int) -> tuple[int,
         2,
         count,
         config.num_key_value_heads,
-        length + 1,
+        math.ceil(length / POSITIONS) * POSITIONS + 1,
         head_size or config.hidden_size // config.num_attention_heads,
     )
 
@@ -46,10 +52,10 @@ class Slots:
     ) -> None:
         """
         Args:
-            length: positions of one slot.
+            length: positions of one slot, at least.
         """
-        self.count, self.length = count, length
         self.tensor = torch.zeros(slots_shape(config, count, length), device=device, dtype=dtype)
+        self.count, self.length = count, self.tensor.shape[-2] - 1
         self._free = list(range(count))
         self._lock = threading.Lock()
 

@@ -10,12 +10,12 @@ from transformers import DynamicCache
 from pipelines.cores import Cores, cores, shares_of
 from pipelines.graphs import Graphs
 from pipelines.prompts import Tokens
-from pipelines.slots import SlotCache, Slots
+from pipelines.slots import POSITIONS, SlotCache, Slots
 from pipelines.tuning import Tuning, bucket_of
 from pipelines.weights import loaded_bytes
 
-#: Positions are read in multiples of this, so that kernels and CUDA graphs see few lengths.
-_CPU_LENGTH, _CUDA_LENGTH = 8, 128
+#: On a GPU positions are read in multiples of this, so that few lengths have to be captured.
+_CUDA_LENGTH = 128
 
 
 class Read(NamedTuple):
@@ -56,7 +56,7 @@ class TokenModel:
         is_cuda = self.device.type == "cuda"
         self._graphs = Graphs(self._scores) if is_cuda else None
         self._cores: Cores | None = None
-        self._length_step = _CUDA_LENGTH if is_cuda else _CPU_LENGTH
+        self._length_step = _CUDA_LENGTH if is_cuda else POSITIONS
         powers = (2**power for power in range((slots - 1).bit_length()))
         self._row_buckets = (*powers, slots) if is_cuda else ()
 

@@ -14,7 +14,7 @@ CONFIG = LlamaConfig(
 
 
 def slots_of(count: int) -> Slots:
-    return Slots(CONFIG, count, 8, device=CPU, dtype=torch.float32)
+    return Slots(CONFIG, count, 9, device=CPU, dtype=torch.float32)
 
 
 @given(st.lists(st.integers(0, 20), max_size=40))
@@ -40,7 +40,7 @@ def test_what_is_under_way_stays_packed_and_keeps_its_keys_and_values(choices):
 
 
 def test_slots_say_what_they_take():
-    assert slots_of(3).size_bytes == 2 * 2 * 3 * 2 * (8 + 1) * 4 * 4
+    assert slots_of(3).size_bytes == 2 * 2 * 3 * 2 * (16 + 1) * 4 * 4
 
 
 def test_a_pass_writes_each_row_at_its_own_place_and_reads_up_to_the_length():
