@@ -68,7 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         title="Darkroom", version="0.1.0", description=DESCRIPTION, lifespan=lifespan
     )
-    app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes, at={})
     problems.install(app)
     describe(app)
     for routes in (jobs, events, batches, models, health, problem_kinds):

@@ -1,35 +1,42 @@
 """A bound on request bodies, held while they arrive, whatever their headers claim."""
 
+from collections.abc import Mapping
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import Problem
 
 
 class BodyLimit:
-    """ASGI middleware: answers 413 as soon as a body is, or says it will be, too large."""
+    """ASGI middleware: whoever reads a body that is, or says it will be, too large is refused.
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+    The refusal is raised where the body is read, so that each route gives it in its own form.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int, at: Mapping[str, int]) -> None:
+        """
+        Args:
+            at: the limits of paths that have one of their own.
+        """
         self.app = app
-        self.max_bytes = max_bytes
+        self.max_bytes, self.at = max_bytes, at
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        refusal = Problem(
-            "body-too-large", f"a body has at most {self.max_bytes} bytes", headers=_CLOSE
-        )
+        limit = self.at.get(scope["path"], self.max_bytes)
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self.max_bytes:
-            return await refusal.response()(scope, receive, send)
-
+        is_announced = announced.isdigit() and int(announced) > limit
         received = 0
 
         async def counted() -> Message:
             nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self.max_bytes:
-                raise refusal
+            if not is_announced:
+                message = await receive()
+                received += len(message.get("body", b""))
+            if is_announced or received > limit:
+                detail = f"a body has at most {limit} bytes"
+                raise Problem("body-too-large", detail, headers=_CLOSE)
             return message
 
         return await self.app(scope, counted, send)

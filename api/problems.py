@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from jobs.errors import (
     IdempotencyError,
+    JobError,
     JobNotFoundError,
     QueueFullError,
     StoreUnavailableError,
@@ -81,6 +82,22 @@ KINDS: dict[str, Kind] = {
         status=HTTPStatus.SERVICE_UNAVAILABLE,
         title="A part of the service does not answer",
         remedy="Try again after `Retry-After` seconds.",
+    ),
+    "job-failed": Kind(
+        status=HTTPStatus.INTERNAL_SERVER_ERROR,
+        title="The job has failed",
+        remedy="The detail says why; the job's record holds the history of its attempts.",
+    ),
+    "job-canceled": Kind(
+        status=HTTPStatus.CONFLICT,
+        title="The job was canceled before its pictures were there",
+        remedy="Ask again, if it was not you who canceled it.",
+    ),
+    "timed-out": Kind(
+        status=HTTPStatus.GATEWAY_TIMEOUT,
+        title="The pictures were not there in time",
+        remedy="Submit it to `POST /v1/jobs`, which does not hold the answer, or raise "
+        "DARKROOM_COMPAT_WAIT_S.",
     ),
     "internal-error": Kind(
         status=HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -160,42 +177,37 @@ def responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
 def install(app: FastAPI) -> None:
     """Answer every error of the application with a problem."""
 
-    @app.exception_handler(Problem)
-    async def _problem(_: Request, problem: Problem) -> JSONResponse:
-        return problem.response()
+    async def answer(request: Request, error: Exception) -> JSONResponse:
+        return problem_of(request, error).response()
 
-    @app.exception_handler(RequestValidationError)
-    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return _from_validation(error).response()
+    for kind in (HTTPException, RequestValidationError, JobError, Exception):
+        app.add_exception_handler(kind, answer)
 
-    @app.exception_handler(JobNotFoundError)
-    async def _no_job(_: Request, error: JobNotFoundError) -> JSONResponse:
-        return Problem("job-not-found", str(error)).response()
 
-    @app.exception_handler(IdempotencyError)
-    async def _key_reused(_: Request, error: IdempotencyError) -> JSONResponse:
-        return Problem("idempotency-key-reused", str(error)).response()
-
-    @app.exception_handler(QueueFullError)
-    async def _full(_: Request, error: QueueFullError) -> JSONResponse:
-        fault = Fault(field="model", detail=str(error), limit=error.limit)
-        headers = {"Retry-After": str(error.retry_after_s)}
-        return Problem("queue-full", str(error), errors=[fault], headers=headers).response()
-
-    @app.exception_handler(StoreUnavailableError)
-    async def _unavailable(_: Request, error: StoreUnavailableError) -> JSONResponse:
-        log.warning("%s", error)
-        headers = {"Retry-After": str(RETRY_AFTER_S)}
-        return Problem("unavailable", str(error), headers=headers).response()
-
-    @app.exception_handler(HTTPException)
-    async def _http(request: Request, error: HTTPException) -> JSONResponse:
-        return _from_http(request, error).response()
-
-    @app.exception_handler(Exception)
-    async def _internal(request: Request, _: Exception) -> JSONResponse:
-        log.exception("%s %s failed", request.method, request.url.path)
-        return Problem("internal-error", KINDS["internal-error"].title).response()
+def problem_of(request: Request, error: Exception) -> Problem:
+    """What an error that ended a route is to the client."""
+    match error:
+        case Problem():
+            return error
+        case HTTPException():
+            return _from_http(request, error)
+        case RequestValidationError():
+            return _from_validation(error)
+        case JobNotFoundError():
+            return Problem("job-not-found", str(error))
+        case IdempotencyError():
+            return Problem("idempotency-key-reused", str(error))
+        case QueueFullError():
+            fault = Fault(field="model", detail=str(error), limit=error.limit)
+            headers = {"Retry-After": str(error.retry_after_s)}
+            return Problem("queue-full", str(error), errors=[fault], headers=headers)
+        case StoreUnavailableError():
+            log.warning("%s", error)
+            headers = {"Retry-After": str(RETRY_AFTER_S)}
+            return Problem("unavailable", str(error), headers=headers)
+        case _:
+            log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+            return Problem("internal-error", KINDS["internal-error"].title)
 
 
 def _from_http(request: Request, error: HTTPException) -> Problem:

@@ -9,7 +9,9 @@ from typing import Annotated
 from fastapi import Header, Query
 
 from api.parts import Parts
-from jobs import keys
+from jobs import events, keys
+from jobs.errors import JobNotFoundError, StoreUnavailableError
+from jobs.events import Event, EventKind
 from jobs.model import Job
 from jobs.signals import Ring
 
@@ -56,3 +58,39 @@ async def hold(parts: Parts, job: Job, for_s: float, is_due: Callable[[Job], boo
             if is_due(job) or job.status.finished:
                 break
     return job
+
+
+async def follow(
+    parts: Parts, job: Job, after: str, patience_s: Callable[[Job], float]
+) -> AsyncIterator[tuple[Job, list[Event]]]:
+    """A job and its news, whenever there are any, and without any when patience is at its end.
+
+    The last event is its end, unless it is deleted meanwhile. Who reads slowly is read for more
+    slowly. What happens while Redis is away is read when it is back.
+
+    Args:
+        after: the id of the last event that is known already.
+        patience_s: how long to wait for news of a job as it stands.
+    """
+    async with watching(parts, job.id) as ring:
+        while True:
+            await ring.wait(patience_s(job))
+            was_finished = job.status.finished
+            try:
+                news = await events.read(parts.jobs.redis, job.id, after)
+                job = await parts.jobs.get(job.id)
+            except StoreUnavailableError:
+                continue
+            except JobNotFoundError:
+                return
+            if was_finished and not news and job.finished_at:
+                # Its events have been forgotten; its record has not.
+                news = [Event(events.id_at(job.finished_at), EventKind.END, {})]
+            yield job, news
+            if news:
+                after = news[-1].id
+                if news[-1].kind is EventKind.END:
+                    return
+            if news or job.status.finished:
+                ring.ring()
+

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -51,12 +52,28 @@ async def read(
     """
     with redis_errors():
         entries = await redis.xrange(keys.events(job_id), min=f"({after}", count=count)
-    return [
-        Event(event_id.decode(), EventKind(fields[b"kind"].decode()), json.loads(fields[b"data"]))
-        for event_id, fields in entries
-    ]
+    return [_event(event_id, fields) for event_id, fields in entries]
+
+
+async def latest(redis: ArqRedis, job_id: str, kind: EventKind, among: int = 50) -> Event | None:
+    """The newest event of a kind among the last ones of a job."""
+    with redis_errors():
+        entries = await redis.xrevrange(keys.events(job_id), count=among)
+    found = (fields for fields in entries if fields[1][b"kind"].decode() == kind)
+    newest = next(found, None)
+    return _event(*newest) if newest else None
+
+
+def _event(event_id: bytes, fields: dict[bytes, bytes]) -> Event:
+    kind = EventKind(fields[b"kind"].decode())
+    return Event(event_id.decode(), kind, json.loads(fields[b"data"]))
 
 
 def unix_ms(event_id: str) -> int:
     """When an event happened."""
     return int(event_id.partition("-")[0])
+
+
+def id_at(moment: datetime) -> str:
+    """The id of an event of that time."""
+    return f"{round(moment.timestamp() * 1000)}-0"

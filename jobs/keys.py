@@ -68,6 +68,16 @@ def idempotency(tenant: str, key: str) -> str:
     return f"darkroom:idempotency:{tenant}:{key}"
 
 
+def caller_jobs(caller: str) -> str:
+    """A set of job ids: what a caller of the AUTOMATIC1111 API waits for."""
+    return f"darkroom:automatic1111:{caller}:jobs"
+
+
+def caller_options(caller: str) -> str:
+    """A hash: the options that a caller of the AUTOMATIC1111 API has set."""
+    return f"darkroom:automatic1111:{caller}:options"
+
+
 def bell(model: str) -> str:
     """A channel: a job of the model was put in line."""
     return f"darkroom:bell:{model}"

@@ -48,6 +48,12 @@ class Settings(BaseSettings):
     """The port that the API listens on."""
     max_body_bytes: int = Field(2**20, ge=1_024)
     """The largest request body that is read."""
+    max_picture_body_bytes: int = Field(32 * 2**20, ge=1_024)
+    """The largest body where a picture is sent to be looked at (`/sdapi/v1/png-info`)."""
+    compat_wait_s: float = Field(3_600.0, gt=0)
+    """How long the OpenAI and AUTOMATIC1111 APIs hold an answer; then the job is cancelled."""
+    openai_model_aliases: Annotated[dict[str, str], NoDecode] = {}
+    """Further names of models for the OpenAI API: `dall-e-3=sdxl-base,gpt-image-1=sdxl-base`."""
 
     max_batch_rows: int = Field(32, ge=1, le=512)
     """How many rows one forward pass has, at most; an image with guidance takes two."""
@@ -96,6 +102,16 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
+
+    @field_validator("openai_model_aliases", mode="before")
+    @classmethod
+    def _split_into_pairs(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        if not all(alias.strip() and model.strip() for alias, _, model in pairs):
+            raise ValueError("write it as alias=model, by comma")
+        return {alias.strip(): model.strip() for alias, _, model in pairs}
 
 
 @lru_cache(maxsize=1)

@@ -66,6 +66,15 @@ class PictureStore:
         with _storage_errors("a picture cannot be stored"):
             self._s3.put_object(Bucket=self.bucket, Key=key, Body=content, ContentType=content_type)
 
+    def get(self, key: str) -> bytes:
+        """A picture's file.
+
+        Raises:
+            StoreUnavailableError: it could not be read, or is not there.
+        """
+        with _storage_errors("a picture cannot be read"):
+            return self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+
     def presign(self, key: str) -> str:
         """An address that downloads the picture without credentials, for a short time."""
         return self._public_s3.generate_presigned_url(

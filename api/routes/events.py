@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import AsyncIterator
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response, status
@@ -14,9 +13,8 @@ from api import problems
 from api.parts import Deps, Parts
 from api.presenting import with_url, with_urls
 from api.routes.jobs import checked
-from api.waiting import watching
+from api.waiting import follow
 from jobs import events
-from jobs.errors import JobNotFoundError, StoreUnavailableError
 from jobs.events import Event, EventKind
 from jobs.model import Image, Job, JobStatus
 
@@ -72,43 +70,26 @@ async def watch(
 async def _has_seen_the_end(parts: Parts, job: Job, after: str) -> bool:
     if job.finished_at is None or await events.read(parts.jobs.redis, job.id, after, count=1):
         return False
-    return events.unix_ms(after) >= _unix_ms(job.finished_at)
+    return events.unix_ms(after) >= events.unix_ms(events.id_at(job.finished_at))
 
 
 async def _stream(parts: Parts, job: Job, after: str) -> AsyncIterator[bytes]:
-    """Events as they happen. A reader that is slow is read for more slowly, and costs no memory."""
+    """Events as they happen, a waiting job's place whenever it changes, and signs of life."""
     spoken_at, place = time.monotonic(), None
-    async with watching(parts, job.id) as ring:
-        while True:
-            await ring.wait(PLACE_EVERY_S if job.status is JobStatus.QUEUED else KEEP_ALIVE_S)
-            was_finished = job.status.finished
-            try:
-                news = await events.read(parts.jobs.redis, job.id, after)
-                job = await parts.jobs.get(job.id)
-            except StoreUnavailableError:
-                # The reader stays; what it misses now is read when Redis is back.
-                continue
-            except JobNotFoundError:
-                return
-            if job.queue and job.queue != place:
-                place, spoken_at = job.queue, time.monotonic()
-                yield _event(EventKind.QUEUED, job.queue.model_dump_json())
-            for event in news:
-                after, spoken_at = event.id, time.monotonic()
-                if event.kind is EventKind.END:
-                    yield _event(EventKind.END, with_urls(job, parts).model_dump_json(), after)
-                    return
-                yield _event(event.kind, _data(event, job, parts), after)
-            if was_finished and not news and job.finished_at:
-                # Its events have been forgotten; its record has not.
-                ended = f"{_unix_ms(job.finished_at)}-0"
-                yield _event(EventKind.END, with_urls(job, parts).model_dump_json(), ended)
-                return
-            if news or job.status.finished:
-                ring.ring()
-            elif time.monotonic() - spoken_at >= KEEP_ALIVE_S:
-                spoken_at = time.monotonic()
-                yield format_sse_event(comment="still here")
+    async for standing, news in follow(parts, job, after, _patience_s):
+        if standing.queue and standing.queue != place:
+            place, spoken_at = standing.queue, time.monotonic()
+            yield _event(EventKind.QUEUED, place.model_dump_json())
+        for event in news:
+            spoken_at = time.monotonic()
+            yield _event(event.kind, _data(event, standing, parts), event.id)
+        if time.monotonic() - spoken_at >= KEEP_ALIVE_S:
+            spoken_at = time.monotonic()
+            yield format_sse_event(comment="still here")
+
+
+def _patience_s(job: Job) -> float:
+    return PLACE_EVERY_S if job.status is JobStatus.QUEUED else KEEP_ALIVE_S
 
 
 def _data(event: Event, job: Job, parts: Parts) -> str:
@@ -119,12 +100,10 @@ def _data(event: Event, job: Job, parts: Parts) -> str:
             data = {**data, "steps": job.progress.steps}
         case EventKind.IMAGE:
             return with_url(Image.model_validate(data), job, parts).model_dump_json()
+        case EventKind.END:
+            return with_urls(job, parts).model_dump_json()
     return json.dumps(data, separators=(",", ":"))
 
 
 def _event(kind: EventKind, data: str, event_id: str | None = None) -> bytes:
     return format_sse_event(event=kind, data_str=data, id=event_id)
-
-
-def _unix_ms(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)
