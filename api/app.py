@@ -10,6 +10,9 @@ from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.body_limit import BodyLimit
+from api.compat import automatic1111
+from api.compat.automatic1111 import picture_info
+from api.compat.openai import generations
 from api.openapi import describe
 from api.parts import Parts
 from api.routes import batches, events, health, jobs, models, page
@@ -43,6 +46,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     chosen = settings or process_settings()
     logs.configure(chosen.log_level)
     catalog = Catalog.load(chosen.catalog).only(chosen.models)
+    catalog.only(list(chosen.openai_model_aliases.values()))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -68,10 +72,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         title="Darkroom", version="0.1.0", description=DESCRIPTION, lifespan=lifespan
     )
-    app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes, at={})
+    larger = {picture_info.PATH: chosen.max_picture_body_bytes}
+    app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes, at=larger)
     problems.install(app)
     describe(app)
-    for routes in (jobs, events, batches, models, health, problem_kinds):
+    own = (jobs, events, batches, models, health, problem_kinds)
+    for routes in (*own, generations, automatic1111):
         app.include_router(routes.router)
     page.install(app, chosen)
     return app

@@ -93,4 +93,3 @@ async def follow(
                     return
             if news or job.status.finished:
                 ring.ring()
-

@@ -69,7 +69,7 @@ def idempotency(tenant: str, key: str) -> str:
 
 
 def caller_jobs(caller: str) -> str:
-    """A set of job ids: what a caller of the AUTOMATIC1111 API waits for."""
+    """A hash: the jobs that a caller of the AUTOMATIC1111 API waits for, and his names for them."""
     return f"darkroom:automatic1111:{caller}:jobs"
 
 

@@ -1,5 +1,7 @@
 """Which models there are, and what each takes."""
 
+from typing import Literal
+
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
@@ -41,10 +43,23 @@ class Model(BaseModel):
     workers: int = Field(description="How many workers serve it now; with 0, its jobs wait.")
 
 
+class ModelName(BaseModel):
+    """A name that a job can give as its model, as OpenAI's API lists it."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "darkroom"
+
+
 class ModelList(BaseModel):
     """The models on offer; the first is the default."""
 
     models: list[Model]
+    object: Literal["list"] = "list"
+    data: list[ModelName] = Field(
+        description="Names for clients of OpenAI's: those of the models, and their aliases."
+    )
 
 
 @router.get("", summary="List the models", responses=problems.responses("unavailable"))
@@ -52,7 +67,11 @@ async def index(parts: Deps) -> ModelList:
     """Every model that a job can name, with its limits and defaults."""
     with redis_errors():
         workers = await queue.workers(parts.jobs.redis, list(parts.catalog))
-    return ModelList(models=[_model(spec, workers[name]) for name, spec in parts.catalog.items()])
+    names = [*parts.catalog, *parts.settings.openai_model_aliases]
+    return ModelList(
+        models=[_model(spec, workers[name]) for name, spec in parts.catalog.items()],
+        data=[ModelName(id=name) for name in names],
+    )
 
 
 def _model(spec: ModelSpec, workers: int) -> Model:

@@ -1,13 +1,18 @@
 """The application, on the session's real Redis and S3 server."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 
+import httpx
 import pytest
+import uvicorn
+from arq.connections import ArqRedis
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from api.app import create_app
 from jobs.settings import Settings
+from local.ports import free_port
 
 
 @pytest.fixture
@@ -19,3 +24,19 @@ def app(settings: Settings) -> FastAPI:
 def client(app: FastAPI, redis: object) -> Iterator[TestClient]:
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture
+async def http(app: FastAPI, redis: ArqRedis) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an API that really listens: only so does it stream."""
+    port = free_port()
+    config = uvicorn.Config(app, port=port, log_config=None, lifespan="on")
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    async with asyncio.timeout(30):
+        while not server.started:
+            await asyncio.sleep(0.01)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        yield client
+    server.should_exit = True
+    await serving

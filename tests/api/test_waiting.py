@@ -8,39 +8,19 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from arq.connections import ArqRedis
 
-from api.app import create_app
 from jobs import events, keys
 from jobs.events import EventKind
 from jobs.lease import Lease
 from jobs.model import Image
-from jobs.settings import Settings
 from jobs.store import JobStore
-from local.ports import free_port
 
 BODY = {"prompt": "a red circle", "model": "shapes-sd", "steps": 20}
 MODEL, WORKER = "shapes-sd", "here:1:abc"
 IMAGE = Image(
     index=0, seed=7, width=64, height=64, content_type="image/png", size_bytes=3, sha256="0" * 64
 )
-
-
-@pytest.fixture
-async def http(settings: Settings, redis: ArqRedis) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an API that really listens: only so does it stream."""
-    port = free_port()
-    config = uvicorn.Config(create_app(settings), port=port, log_config=None, lifespan="on")
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(30):
-        while not server.started:
-            await asyncio.sleep(0.01)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-        yield client
-    server.should_exit = True
-    await serving
 
 
 async def submitted(http: httpx.AsyncClient) -> str:

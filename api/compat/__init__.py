@@ -1,0 +1,1 @@
+"""Other services' APIs over the same queue, under the same limits, for the clients they have."""

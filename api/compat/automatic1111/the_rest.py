@@ -1,0 +1,58 @@
+"""What clients ask for at their start and is not here: valid answers, and nothing in them."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from fastapi import APIRouter
+
+from api.compat.automatic1111.errors import TranslatedRoute
+from api.problems import Problem
+
+router = APIRouter(route_class=TranslatedRoute)
+
+EMPTY: Final[dict[str, Any]] = {
+    "cmd-flags": {},
+    "embeddings": {"loaded": {}, "skipped": {}},
+    "extensions": [],
+    "face-restorers": [],
+    "hypernetworks": [],
+    "latent-upscale-modes": [],
+    "loras": [],
+    "prompt-styles": [],
+    "realesrgan-models": [],
+    "script-info": [],
+    "scripts": {"txt2img": [], "img2img": []},
+    "sd-modules": [],
+    "sd-vae": [],
+    "upscalers": [],
+}
+#: What has no effect: workers load the models of the catalogue by themselves.
+IDLE: Final = (
+    "refresh-checkpoints",
+    "refresh-embeddings",
+    "refresh-loras",
+    "refresh-vae",
+    "reload-checkpoint",
+    "unload-checkpoint",
+)
+
+
+def _answering(content: Any) -> Callable[[], Awaitable[Any]]:
+    async def answer() -> Any:
+        return content
+
+    return answer
+
+
+for _path, _content in EMPTY.items():
+    router.get(f"/{_path}", summary=f"No {_path}")(_answering(_content))
+for _path in IDLE:
+    router.post(f"/{_path}", summary="Without effect")(_answering(None))
+
+
+@router.api_route("/{path:path}", methods=["GET", "POST"], include_in_schema=False)
+async def nothing(path: str) -> None:
+    """Whatever else AUTOMATIC1111 has, such as `img2img`."""
+    raise Problem(
+        "not-found", f"Darkroom has no /sdapi/v1/{path[:64]}: it makes pictures from text"
+    )

@@ -1,0 +1,1 @@
+"""OpenAI's image API, as its own client packages speak it."""

@@ -1,0 +1,78 @@
+"""`POST /v1/images/generations`: a job that is waited for."""
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from api.admission import admit
+from api.compat.attending import AttendedStream, no_pictures, pictures_in_base64, see_through
+from api.compat.dialect import job_request, refusing_by
+from api.compat.openai.errors import refusal
+from api.compat.openai.model import (
+    ErrorBody,
+    GeneratedImage,
+    GenerationRequest,
+    ImagesResponse,
+)
+from api.compat.openai.streaming import described, stream
+from api.parts import Deps, Parts
+from api.presenting import with_urls
+from jobs.model import Job, JobRequest, JobStatus
+
+router = APIRouter(prefix="/v1/images", tags=["openai"], route_class=refusing_by(refusal))
+
+
+@router.post(
+    "/generations",
+    summary="Make pictures as OpenAI's API does",
+    response_model=ImagesResponse,
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        400: {"model": ErrorBody, "description": "A field breaks a limit; `param` names it."},
+        404: {"model": ErrorBody, "description": "There is no such model."},
+        429: {"model": ErrorBody, "description": "The model's queue is full."},
+    },
+)
+async def generate(asked: GenerationRequest, request: Request, parts: Deps) -> Response:
+    """Put a job in line and hold the answer until its pictures are there.
+
+    The job of a client that leaves is cancelled. With `stream`, the answer is server-sent events.
+    """
+    wanted = to_job_request(asked, parts.settings.openai_model_aliases)
+    job = await parts.jobs.submit(admit(wanted, parts.catalog))
+    if asked.stream:
+        return AttendedStream(parts, job, stream(parts, job, asked, request))
+    job = await see_through(parts, job, request)
+    if job.status is not JobStatus.SUCCEEDED:
+        raise no_pictures(job)
+    pictures = ImagesResponse(
+        created=int(job.created_at.timestamp()),
+        data=await _pictures(parts, job, asked),
+        **described(job, asked),
+    )
+    content = await asyncio.to_thread(pictures.model_dump_json, exclude_none=True)
+    return Response(content, media_type="application/json")
+
+
+def to_job_request(asked: GenerationRequest, aliases: dict[str, str]) -> JobRequest:
+    """
+    Raises:
+        RequestValidationError: a field breaks a limit that holds for every model, or is unknown.
+    """
+    fields: dict[str, Any] = {**(asked.model_extra or {}), "prompt": asked.prompt}
+    if asked.model:
+        fields["model"] = aliases.get(asked.model, asked.model)
+    if asked.n is not None:
+        fields["images"] = asked.n
+    if asked.size not in (None, "auto"):
+        fields["width"], fields["height"] = map(int, asked.size.split("x"))
+    if asked.output_format:
+        fields["output_format"] = asked.output_format
+    return job_request(fields)
+
+
+async def _pictures(parts: Parts, job: Job, asked: GenerationRequest) -> list[GeneratedImage]:
+    if asked.response_format == "url":
+        return [GeneratedImage(url=image.url) for image in with_urls(job, parts).images]
+    return [GeneratedImage(b64_json=text) for text in await pictures_in_base64(parts, job)]
