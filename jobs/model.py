@@ -15,6 +15,8 @@ MAX_IMAGES = 16
 MAX_BATCH = 1_000
 #: Labels of one job, and the size of its metadata as JSON.
 MAX_LABELS, MAX_METADATA_BYTES = 16, 4_096
+#: Where JPEG's and WebP's loss stops being seen.
+DEFAULT_QUALITY = 95
 #: A job's id: a version 7 UUID in hex, so that ids sort by the time they were made (RFC 9562).
 JOB_ID_PATTERN = "^[0-9a-f]{32}$"
 
@@ -171,6 +173,12 @@ class JobRequest(BaseModel):
         description="Picture i is made from seed + i; a random one by default.",
     )
     output_format: OutputFormat = OutputFormat.PNG
+    output_quality: int = Field(
+        DEFAULT_QUALITY,
+        ge=1,
+        le=100,
+        description="How close JPEG and WebP come to the picture; PNG always is the picture.",
+    )
     lane: Lane = Field(
         Lane.INTERACTIVE,
         description="`batch` jobs start when no `interactive` one waits for the model.",
@@ -205,6 +213,7 @@ class AdmittedRequest(BaseModel):
     images: int
     seed: int
     output_format: OutputFormat
+    output_quality: int = DEFAULT_QUALITY
     lane: Lane = Lane.INTERACTIVE
     labels: dict[str, str] = {}
     metadata: dict[str, Any] = {}

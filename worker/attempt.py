@@ -102,7 +102,7 @@ class Attempt:
         request, output_format = self._job.request, self._job.request.output_format
         is_told = self._settings.picture_metadata
         making = making_of(request, index, self._spec) if is_told else None
-        content = encode(picture.image, output_format, making)
+        content = encode(picture.image, output_format, making, request.output_quality)
         image = Image(
             index=index,
             seed=request.seed + index,

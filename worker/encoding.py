@@ -6,25 +6,33 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from jobs.model import OutputFormat
+from jobs.model import DEFAULT_QUALITY, OutputFormat
 from worker.exif import exif
 from worker.making import Making
 
-#: What Pillow is told for each format. PNG is lossless; 95 is where JPEG's loss stops being seen.
+#: What Pillow is told for each format, beside the quality, which a PNG does without.
 OPTIONS: dict[OutputFormat, dict[str, Any]] = {
     OutputFormat.PNG: {"compress_level": 4},
-    OutputFormat.WEBP: {"quality": 95, "method": 4},
-    OutputFormat.JPEG: {"quality": 95, "subsampling": 0},
+    OutputFormat.WEBP: {"method": 4},
+    OutputFormat.JPEG: {"subsampling": 0},
 }
 
 
 def encode(
-    picture: Image.Image, output_format: OutputFormat, making: Making | None = None
+    picture: Image.Image,
+    output_format: OutputFormat,
+    making: Making | None = None,
+    quality: int = DEFAULT_QUALITY,
 ) -> bytes:
-    """A picture as a PNG, WebP or JPEG file that carries its making, when there is one to carry."""
+    """A picture as a PNG, WebP or JPEG file that carries its making, when there is one to carry.
+
+    Args:
+        quality: from 1 to 100; without effect on a PNG.
+    """
     metadata = _metadata(output_format, making) if making else {}
     file = BytesIO()
-    picture.save(file, format=output_format.value, **OPTIONS[output_format], **metadata)
+    options = {"quality": quality, **OPTIONS[output_format], **metadata}
+    picture.save(file, format=output_format.value, **options)
     return file.getvalue()
 
 

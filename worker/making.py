@@ -24,6 +24,7 @@ MAKES_THE_PICTURE: Final = frozenset(
         "top_p",
         "top_k",
         "output_format",
+        "output_quality",
     }
 )
 

@@ -61,6 +61,17 @@ def test_a_picture_survives_its_format(
     assert np.array_equal(np.asarray(carrying), np.asarray(bare))
 
 
+def test_quality_is_what_a_lossy_format_may_cost() -> None:
+    sizes = {
+        output_format: [len(encode(PICTURE, output_format, quality=each)) for each in (10, 95, 100)]
+        for output_format in OutputFormat
+    }
+    for output_format in (OutputFormat.WEBP, OutputFormat.JPEG):
+        low, usual, high = sizes[output_format]
+        assert low < usual < high
+    assert len(set(sizes[OutputFormat.PNG])) == 1
+
+
 @pytest.mark.parametrize("output_format", OutputFormat)
 def test_a_published_reader_of_automatic1111_reads_every_format(
     output_format: OutputFormat, asked: AdmittedRequest, spec: ModelSpec

@@ -57,7 +57,7 @@ class ProgressState(BaseModel):
     sampling_steps: int = 0
 
 
-class Progress(BaseModel):
+class ProgressResponse(BaseModel):
     """How far the caller's foremost request is."""
 
     progress: float = Field(0.0, description="From 0 to 1.")

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from api.compat.attending import abandon
 from api.compat.automatic1111.errors import TranslatedRoute
-from api.compat.automatic1111.model import Progress, ProgressState
+from api.compat.automatic1111.model import ProgressResponse, ProgressState
 from api.compat.automatic1111.session import Caller
 from api.parts import Deps
 from jobs import events
@@ -17,16 +17,18 @@ router = APIRouter(route_class=TranslatedRoute)
 
 
 @router.get("/progress", summary="How far the caller's foremost picture is")
-async def progress(parts: Deps, caller: Caller, skip_current_image: bool = False) -> Progress:
+async def progress(
+    parts: Deps, caller: Caller, skip_current_image: bool = False
+) -> ProgressResponse:
     """Of several requests of one caller, that which runs or is next."""
     tasks = await caller.tasks()
     if not tasks:
-        return Progress()
+        return ProgressResponse()
     task, job = tasks[0]
     preview = None
     if job.status is JobStatus.RUNNING and not skip_current_image:
         preview = await events.latest(parts.jobs.redis, job.id, EventKind.PREVIEW)
-    return Progress(
+    return ProgressResponse(
         progress=job.progress.step / job.progress.steps,
         eta_relative=job.estimate.eta_s if job.estimate else 0.0,
         state=_state(job, len(tasks)),

@@ -69,6 +69,8 @@ def to_job_request(asked: GenerationRequest, aliases: dict[str, str]) -> JobRequ
         fields["width"], fields["height"] = map(int, asked.size.split("x"))
     if asked.output_format:
         fields["output_format"] = asked.output_format
+    if asked.output_compression is not None:
+        fields["output_quality"] = max(asked.output_compression, 1)
     return job_request(fields)
 
 

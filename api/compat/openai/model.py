@@ -37,10 +37,9 @@ class GenerationRequest(BaseModel):
     background: Literal["auto", "opaque"] | None = Field(
         None, description="Pictures are always opaque."
     )
-    output_compression: Literal[100] | None = Field(
-        None, description="JPEG and WebP are always as good as they are stored."
+    output_compression: int | None = Field(
+        None, ge=0, le=100, description="A job's `output_quality`: from small to good."
     )
-
     quality: Quality | None = Field(None, description="Without effect; see `steps`.")
     style: Literal["vivid", "natural"] | None = Field(None, description="Without effect.")
     moderation: Literal["auto", "low"] | None = Field(None, description="Without effect.")

@@ -58,13 +58,15 @@ async def test_pictures_come_as_addresses_when_those_are_asked_for(
 async def test_what_is_open_takes_the_model_s_defaults_and_further_fields_are_a_job_s(
     http: httpx.AsyncClient, hand: Any
 ) -> None:
-    waiting = await posted(http, size="auto", n=None, seed=11, steps=5, negative_prompt="stars")
+    waiting = await posted(
+        http, size="auto", n=None, seed=11, negative_prompt="stars", output_compression=0
+    )
     job, lease = await hand.take()
     await hand.succeed(job, lease)
     assert (await waiting).status_code == 200
     request = job.request
     assert (request.model, request.width, request.height) == ("shapes-sd", 64, 64)
-    assert (request.seed, request.steps, request.negative_prompt) == (11, 5, "stars")
+    assert (request.seed, request.output_quality, request.negative_prompt) == (11, 1, "stars")
 
 
 @pytest.mark.parametrize(
