@@ -27,6 +27,8 @@ class Options(TypedDict, total=False):
     #: Picture i is made from seed + i.
     seed: int
     output_format: Literal["png", "webp", "jpeg"]
+    #: How close JPEG and WebP come to the picture, from 1 to 100.
+    output_quality: int
     #: `batch` is for what may wait until nobody else does.
     lane: Literal["interactive", "batch"]
     #: To find the job by.

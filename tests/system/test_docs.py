@@ -19,7 +19,9 @@ DEFAULT_URL = "http://127.0.0.1:8420"
 PAGES = {
     "client/README.md": {"circle.png"},
     "docs/api.md": {"batch.json", "circle.png", "job.json"},
+    "docs/automatic1111.md": {"circle.png"},
     "docs/client.md": {"again", "circle-7.png", "circle-8.png", "out", "star.png"},
+    "docs/openai.md": {"circle-0.png", "circle-1.png"},
 }
 
 

@@ -44,5 +44,4 @@ def faults_of(options: Mapping[str, Any], catalog: Catalog, within: str = "") ->
         yield Fault(field=within + FORMAT, detail=detail, limit=list(FORMATS))
     for name, harmless in NOT_THERE.items():
         if options.get(name) not in (*NOTHING, *harmless):
-            detail = f"Darkroom cannot do this; leave it out, or at {(*harmless, 'None')[0]}"
-            yield Fault(field=within + name, detail=detail)
+            yield Fault(field=within + name, detail="Darkroom cannot do this")

@@ -26,7 +26,8 @@ EMPTY: Final[dict[str, Any]] = {
     "sd-vae": [],
     "upscalers": [],
 }
-#: What has no effect: workers load the models of the catalogue by themselves.
+UNNEEDED: Final = "Workers load the models of the catalogue by themselves."
+#: What has no effect.
 IDLE: Final = (
     "refresh-checkpoints",
     "refresh-embeddings",
@@ -45,9 +46,9 @@ def _answering(content: Any) -> Callable[[], Awaitable[Any]]:
 
 
 for _path, _content in EMPTY.items():
-    router.get(f"/{_path}", summary=f"No {_path}")(_answering(_content))
+    router.get(f"/{_path}", summary=f"No {_path}", description="Nothing.")(_answering(_content))
 for _path in IDLE:
-    router.post(f"/{_path}", summary="Without effect")(_answering(None))
+    router.post(f"/{_path}", summary="Without effect", description=UNNEEDED)(_answering(None))
 
 
 @router.api_route("/{path:path}", methods=["GET", "POST"], include_in_schema=False)

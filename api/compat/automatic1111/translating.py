@@ -83,16 +83,15 @@ def _not_there(asked: TextToImage) -> Iterator[Fault]:
 
 def _is_on(script: Any) -> bool:
     """Whether a script would do something: clients send many that are turned off."""
-    given = script.get("args") if isinstance(script, dict) else script
-    arguments = given.values() if isinstance(given, dict) else given or ()
-    if not isinstance(arguments, str | list | tuple) and not isinstance(given, dict):
-        return True
-    return any(
-        argument.get("enabled", argument.get("enable", True))
-        if isinstance(argument, dict)
-        else argument not in NOTHING
-        for argument in arguments
-    )
+    match script:
+        case {"args": arguments}:
+            return _is_on(arguments)
+        case {"enabled": is_on} | {"enable": is_on}:
+            return bool(is_on)
+        case list():
+            return any(_is_on(argument) for argument in script)
+        case _:
+            return script not in NOTHING
 
 
 def _guidance_scale(asked: TextToImage, spec: ModelSpec) -> float | None:

@@ -24,6 +24,7 @@ HELP: Final = {
     "top_k": "Draw among so many of the likeliest tokens.",
     "seed": "Picture i is made from seed + i.",
     "output_format": "How the pictures are encoded.",
+    "output_quality": "How close JPEG and WebP come to the picture, from 1 to 100.",
     "lane": "`batch` waits until nobody else does.",
     "labels": "name:value, to find the job by; may be given again.",
 }

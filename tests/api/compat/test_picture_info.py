@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from jobs.model import AdmittedRequest, OutputFormat
+from jobs.settings import Settings
 from pipelines.catalog import Catalog
 from worker.encoding import encode
 from worker.making import making_of
@@ -59,10 +60,10 @@ def test_a_picture_tells_how_it_was_made(
 
 
 def test_a_data_address_is_taken_and_a_picture_may_be_larger_than_other_bodies(
-    client: TestClient, request_: AdmittedRequest
+    client: TestClient, request_: AdmittedRequest, settings: Settings
 ) -> None:
-    image = encoded(request_, side=512)
-    assert len(image) > 65_536
+    image = encoded(request_, side=1024)
+    assert len(image) > settings.max_body_bytes
     assert read(client, f"data:image/png;base64,{image}")["parameters"]["Seed"] == "7"
 
 
