@@ -10,9 +10,8 @@ from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.body_limit import BodyLimit
-from api.compat import automatic1111
+from api.compat import automatic1111, openai
 from api.compat.automatic1111 import picture_info
-from api.compat.openai import generations
 from api.openapi import describe
 from api.parts import Parts
 from api.routes import batches, events, health, jobs, models, page
@@ -77,7 +76,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     describe(app)
     own = (jobs, events, batches, models, health, problem_kinds)
-    for routes in (*own, generations, automatic1111):
+    for routes in (*own, openai, automatic1111):
         app.include_router(routes.router)
     page.install(app, chosen)
     return app

@@ -1,5 +1,7 @@
-"""A job for a client who waits for its pictures on the very request, and can get them in no other
-way: when the client leaves, the job is cancelled."""
+"""A job for a client that waits for its pictures on the very request.
+
+It can get them in no other way, so the job is cancelled when the client leaves.
+"""
 
 import asyncio
 import base64

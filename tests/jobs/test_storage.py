@@ -21,6 +21,16 @@ def test_a_stored_picture_is_downloaded_from_its_signed_address(pictures: Pictur
     assert answer.headers["content-type"] == "image/png"
 
 
+def test_a_stored_picture_is_read_again_and_one_that_is_not_there_is_an_error(
+    pictures: PictureStore,
+) -> None:
+    key = picture_key(new_job_id(), 0, OutputFormat.PNG)
+    with pytest.raises(StoreUnavailableError, match="NoSuchKey"):
+        pictures.get(key)
+    pictures.put(key, CONTENT, "image/png")
+    assert pictures.get(key) == CONTENT
+
+
 def test_nobody_reads_a_picture_without_a_signature(pictures: PictureStore) -> None:
     key = picture_key(new_job_id(), 0, OutputFormat.PNG)
     pictures.put(key, CONTENT, "image/png")

@@ -56,15 +56,21 @@ async def test_the_awaiting_client_makes_pictures(service: Any) -> None:
 
 
 def test_a_stream_shows_the_picture_as_it_comes(client: openai.OpenAI) -> None:
+    # Long enough for previews, which a quick picture does without.
     stream = client.images.generate(
-        prompt=PROMPT, stream=True, partial_images=2, extra_body={"steps": 100}
+        prompt=PROMPT,
+        n=4,
+        size="128x128",
+        stream=True,
+        partial_images=3,
+        extra_body={"steps": 100},
     )
-    *partial, completed = list(stream)
-    assert completed.type == "image_generation.completed"
-    assert picture(completed.b64_json).size == (64, 64)
-    assert partial
-    assert [event.type for event in partial] == ["image_generation.partial_image"] * len(partial)
-    assert picture(partial[0].b64_json).format == "WEBP"
+    *partial, first, second, third, fourth = list(stream)
+    completed = (first, second, third, fourth)
+    assert {event.type for event in completed} == {"image_generation.completed"}
+    assert {picture(event.b64_json).size for event in completed} == {(128, 128)}
+    assert {event.type for event in partial} == {"image_generation.partial_image"}
+    assert {picture(event.b64_json).format for event in partial} == {"WEBP"}
 
 
 async def test_an_awaiting_stream_ends_with_the_picture(service: Any) -> None:

@@ -47,13 +47,14 @@ class Hand:
         told = {"index": index, "step": step, "content_type": "image/webp", "data": data}
         await self.jobs.emit(lease, EventKind.PREVIEW, json.dumps(told))
 
-    async def succeed(self, job: Job, lease: Lease) -> list[bytes]:
+    async def succeed(self, job: Job, lease: Lease, *, is_stored: bool = True) -> list[bytes]:
         """End a job with pictures, whose files are given back: each begins with its number."""
         request, images = job.request, []
         contents = [b"%d: a picture" % index for index in range(request.images)]
         for index, content in enumerate(contents):
             key = picture_key(job.id, index, request.output_format)
-            self.pictures.put(key, content, request.output_format.content_type)
+            if is_stored:
+                self.pictures.put(key, content, request.output_format.content_type)
             image = Image(
                 index=index,
                 seed=request.seed + index,
