@@ -30,6 +30,11 @@ NOT_THERE: Final[Mapping[str, tuple[Any, ...]]] = {
 NOTHING: Final[tuple[Any, ...]] = (None, "", "None", 0, -1, [], {})
 
 
+def chosen(options: Mapping[str, Any], name: str, default: str) -> str:
+    """An option that has been checked, or the default where it asks for nothing."""
+    return default if options.get(name) in NOTHING else options[name]
+
+
 def faults_of(options: Mapping[str, Any], catalog: Catalog, within: str = "") -> Iterator[Fault]:
     """
     Args:

@@ -6,7 +6,14 @@ from typing import Any, Final
 
 from api.compat.automatic1111.model import TextToImage
 from api.compat.automatic1111.samplers import scheduler_of
-from api.compat.automatic1111.settings import CHECKPOINT, FORMAT, FORMATS, NOTHING, faults_of
+from api.compat.automatic1111.settings import (
+    CHECKPOINT,
+    FORMAT,
+    FORMATS,
+    NOTHING,
+    chosen,
+    faults_of,
+)
 from api.compat.dialect import job_request
 from api.problems import Fault, invalid_request
 from jobs.model import JobRequest
@@ -44,7 +51,7 @@ def to_job_request(asked: TextToImage, options: Mapping[str, Any], catalog: Cata
     faults = [*_not_there(asked), *faults_of(options, catalog, "override_settings.")]
     if faults:
         raise invalid_request(faults)
-    spec = catalog[options.get(CHECKPOINT) or next(iter(catalog))]
+    spec = catalog[chosen(options, CHECKPOINT, next(iter(catalog)))]
     fields = {
         "prompt": asked.prompt,
         "negative_prompt": asked.negative_prompt,
@@ -56,7 +63,7 @@ def to_job_request(asked: TextToImage, options: Mapping[str, Any], catalog: Cata
         "scheduler": _scheduler(asked, spec),
         "images": (asked.batch_size or 1) * (asked.n_iter or 1),
         "seed": None if asked.seed == -1 else asked.seed,
-        "output_format": FORMATS[options.get(FORMAT) or "png"],
+        "output_format": FORMATS[chosen(options, FORMAT, "png")],
     }
     not_taken = set(SENT_ANYWAY) - set(spec.options)
     return job_request(

@@ -146,6 +146,7 @@ def test_what_would_change_the_picture_and_cannot_be_done_is_refused_by_name(
         {"alwayson_scripts": {"ADetailer": {"args": [False, {"enabled": False}]}}},
         {"alwayson_scripts": {"ControlNet": {"args": []}}},
         {"override_settings": {"sd_vae": "Automatic", "CLIP_stop_at_last_layers": 1}},
+        {"override_settings": {"sd_model_checkpoint": "None", "samples_format": None}},
         {"a_field_of_an_extension": 7},
     ],
 )
