@@ -45,11 +45,13 @@ async def see_through(parts: Parts, job: Job, request: Request) -> Job:
         )
         if ending.done():
             return ending.result()
-        await abandon(parts, job)
         raise timed_out(parts, job)
     finally:
         leaving.cancel()
-        ending.cancel()
+        if not ending.done():
+            # The time is up, the client has left, or this process is told to end.
+            ending.cancel()
+            await abandon(parts, job)
 
 
 async def _left(request: Request) -> None:
