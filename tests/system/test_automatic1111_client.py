@@ -32,6 +32,17 @@ def test_a_picture_tells_how_it_was_made(client: webuiapi.WebUIApi) -> None:
     assert (told.parameters["Prompt"], told.parameters["Seed"]) == (PROMPT, "3")
 
 
+def test_a_model_without_steps_and_samplers_takes_what_clients_send(
+    client: webuiapi.WebUIApi,
+) -> None:
+    chosen = {"sd_model_checkpoint": "shapes-janus"}
+    made = client.txt2img(
+        prompt=PROMPT, negative_prompt="stars", steps=20, override_settings=chosen, **SIZE
+    )
+    assert made.image.size == (64, 64)
+    assert made.info["sd_model_name"] == "shapes-janus"
+
+
 def test_models_are_chosen_and_lists_are_read(client: webuiapi.WebUIApi) -> None:
     client.util_set_model("shapes-sd")
     assert client.util_get_current_model() == "shapes-sd"

@@ -91,3 +91,11 @@ def test_refusals_are_the_package_s_own_exceptions(client: openai.OpenAI) -> Non
 
 def test_models_are_listed(client: openai.OpenAI) -> None:
     assert "shapes-sd" in [model.id for model in client.models.list()]
+
+
+def test_a_model_s_own_options_go_beside_openai_s(client: openai.OpenAI) -> None:
+    answer = client.images.generate(
+        model="shapes-janus", prompt=PROMPT, extra_body={"temperature": 0.5, "seed": 3}
+    )
+    assert answer.data is not None
+    assert '"temperature": 0.5' in picture(answer.data[0].b64_json).info["darkroom"]
