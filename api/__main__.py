@@ -8,6 +8,9 @@ from api.app import create_app
 from jobs.settings import settings
 from pipelines.errors import CatalogError
 
+#: How long the requests under way may go on once the API is told to stop.
+STOP_WITHIN_S = 5
+
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
@@ -16,8 +19,16 @@ def main() -> None:
         app = create_app(chosen)
     except CatalogError as error:
         sys.exit(f"darkroom-server: {error}")
-    # Access logs would repeat what the jobs' own lines say, and hold what users name things.
-    uvicorn.run(app, host=chosen.host, port=chosen.port, log_config=None, access_log=False)
+    uvicorn.run(
+        app,
+        host=chosen.host,
+        port=chosen.port,
+        log_config=None,
+        # It would repeat what the jobs' own lines say, and hold what users name things.
+        access_log=False,
+        # Whoever is held or streamed to is cut off then, and comes back to another process.
+        timeout_graceful_shutdown=STOP_WITHIN_S,
+    )
 
 
 if __name__ == "__main__":

@@ -77,6 +77,8 @@ class Settings(BaseSettings):
     """Where a worker keeps finished pictures until they are stored; workers may share it."""
     outbox_max_bytes: int = Field(2**30, ge=0)
     """How much the outbox may hold; beyond it pictures stay in memory and hold up the next jobs."""
+    stall_s: float = Field(600.0, gt=0)
+    """How long the device may take over one step before its worker ends itself as hung."""
     drain_s: float = Field(30.0, ge=0)
     """How long a stopping worker lets its running jobs go on before it hands them back."""
 

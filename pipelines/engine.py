@@ -21,6 +21,7 @@ from pipelines.memory import Memory
 from pipelines.models import ModelCache
 from pipelines.notifier import Notifier
 from pipelines.pipeline import ImageRequest, Phase, Picture, Pipeline, Progress, State
+from pipelines.pulse import Pulse
 from pipelines.tuning import Tuning
 from pipelines.turns import fill_batch, in_order, join_turns, next_turn
 
@@ -82,6 +83,7 @@ class Engine:
             on_eviction=lambda: free_cached_memory(device),
         )
         self._memory = Memory(device, memory_limit_bytes, lambda: self.models.size_bytes)
+        self.pulse = Pulse()
         self._notifier = Notifier(device)
         self._encoder = Encoder(device, self._take_on, self._encode_failed)
         self._decoder = ThreadPoolExecutor(1, "darkroom-decoder", use_own_stream, (device,))
@@ -210,7 +212,7 @@ class Engine:
         failure: Exception | None = None
         begun_s = time.monotonic()
         try:
-            with self._memory.watch(batch[0].work(Phase.STEP), rows):
+            with self.pulse.beat(), self._memory.watch(batch[0].work(Phase.STEP), rows):
                 states[0].pipeline.step(states)
                 wait_for(self.device)
         except Exception as error:
@@ -331,7 +333,7 @@ class Engine:
             return
         failure: Exception | None = None
         try:
-            with self._memory.watch(batch[0].work(Phase.DECODE), len(batch)):
+            with self.pulse.beat(), self._memory.watch(batch[0].work(Phase.DECODE), len(batch)):
                 pictures = states[0].pipeline.decode(states)
             done = list(zip(batch, pictures, strict=True))
         except Exception as error:

@@ -10,7 +10,6 @@ from transformers import Cache, PretrainedConfig
 
 from pipelines.device import wait_for
 
-
 #: Positions are read in multiples of this. A CPU adds up what they hold in vectors of so many
 #: numbers, and the rest in another order: with none left over, how far others are changes no bit.
 POSITIONS = 16

@@ -32,6 +32,7 @@ from worker.taker import Taker
 log = logging.getLogger("darkroom.worker")
 
 ANNOUNCE_EVERY_S = WORKER_SEEN_S / 3
+WATCH_DEVICE_EVERY_S = 10.0
 SWEEP_OUTBOX_EVERY_S = 60.0
 SWEEP_PICTURES_EVERY_S = 3_600.0
 #: A lapsed lease is noticed within this share of its length.
@@ -110,6 +111,13 @@ def _chores(
     """What every worker does again and again beside its jobs."""
     chosen, models, jobs = developer.settings, list(developer.catalog), developer.jobs
 
+    async def watch_device() -> None:
+        stalled_s = developer.engine.pulse.longest_s
+        if stalled_s > chosen.stall_s:
+            # What hangs in a driver cannot be stopped from here; the leases lapse by themselves.
+            log.critical("the device has hung for %.0f s; this worker ends itself", stalled_s)
+            os._exit(os.EX_SOFTWARE)
+
     async def put_back() -> None:
         for model in models:
             if count := await jobs.sweep(model):
@@ -125,6 +133,7 @@ def _chores(
 
     for interval_s, chore in (
         (ANNOUNCE_EVERY_S, lambda: queue.announce(redis, developer.worker, models)),
+        (min(chosen.stall_s / 4, WATCH_DEVICE_EVERY_S), watch_device),
         (chosen.lease_s * NOTICE_LAPSE, put_back),
         (SWEEP_OUTBOX_EVERY_S, sweep_outbox),
         (SWEEP_PICTURES_EVERY_S, sweep_pictures),

@@ -14,7 +14,8 @@ FOLDER = Path(__file__).parent.parent / "page"
 def install(app: FastAPI, settings: Settings) -> None:
     """Serve the page at `/`, and its files under `/page`."""
     pictures = settings.s3_public_endpoint or settings.s3_endpoint or "https:"
-    # Previews come as data. Whatever a prompt or an answer may hold, the browser runs and fetches nothing but ours.
+    # Whatever a prompt or an answer may hold, the browser runs and fetches nothing but ours;
+    # previews come as data.
     headers = {
         "Content-Security-Policy": f"default-src 'self'; img-src 'self' data: {pictures}; "
         "frame-ancestors 'none'; base-uri 'none'; form-action 'self'",

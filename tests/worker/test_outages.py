@@ -202,16 +202,16 @@ async def test_a_job_on_its_last_attempt_is_developed_alone(
     assert company[2] == 0, "and the one after waited for it"
 
 
-#: A worker as it is, but for a model that takes the process down at one seed.
+#: A worker as it is, but for what its models do at one seed.
 POISONED_WORKER = """
-import os
+import os, sys, time
 from pipelines import engine, loading
 def load(spec, device):
     pipeline = loading.load_pipeline(spec, device)
     step = pipeline.step
     def deadly(states):
         if any(state.request.seed == 13 for state in states):
-            os.kill(os.getpid(), 9)
+            os.kill(os.getpid(), 9) if sys.argv[1] == 'die' else time.sleep(10 ** 6)
         step(states)
     pipeline.step = deadly
     return pipeline
@@ -238,7 +238,7 @@ async def test_a_job_that_kills_every_worker_fails_and_takes_no_neighbour_along(
     }
     poison = await store.submit(request_.model_copy(update={"seed": 13}))
     innocent = [await store.submit(request_.model_copy(update={"steps": 50})) for _ in range(4)]
-    command = [sys.executable, "-c", POISONED_WORKER]
+    command = [sys.executable, "-c", POISONED_WORKER, "die"]
     worker = await asyncio.create_subprocess_exec(*command, env=environment)
     deaths = 0
     async with asyncio.timeout(180):
@@ -254,3 +254,27 @@ async def test_a_job_that_kills_every_worker_fails_and_takes_no_neighbour_along(
     assert failed.error.type == "too-many-attempts"
     assert len(failed.attempts) == deaths == settings.max_attempts
     assert {(await store.get(job.id)).status for job in innocent} == {JobStatus.SUCCEEDED}
+
+
+@pytest.mark.slow
+async def test_a_worker_whose_device_hangs_ends_itself_and_says_so(
+    settings: Settings,
+    stores: object,
+    store: JobStore,
+    request_: AdmittedRequest,
+    tmp_path: Path,
+) -> None:
+    environment = {
+        **os.environ,
+        **stores.environment(),  # type: ignore[attr-defined]
+        "DARKROOM_STALL_S": "2",
+        "DARKROOM_OUTBOX": str(tmp_path),
+    }
+    await store.submit(request_.model_copy(update={"seed": 13}))
+    command = [sys.executable, "-c", POISONED_WORKER, "hang"]
+    worker = await asyncio.create_subprocess_exec(
+        *command, env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    _, log = await asyncio.wait_for(worker.communicate(), 120)
+    assert worker.returncode == os.EX_SOFTWARE
+    assert b"the device has hung" in log
