@@ -121,7 +121,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=Plan.jobs)
     parser.add_argument("--kills", type=int, default=Plan.kills)
     parser.add_argument("--workers", type=int, default=Plan.workers)
-    parser.add_argument("--models", default="shapes-sd", help="by comma")
+    parser.add_argument("--models", default="shapes-sd,shapes-janus", help="by comma")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
     chosen = vars(parser.parse_args())
     plan = Plan(**{**chosen, "models": tuple(chosen["models"].split(","))})
