@@ -42,8 +42,6 @@ class Plan:
     def environment(self) -> dict[str, str]:
         return {
             "DARKROOM_LEASE_S": str(self.lease_s),
-            "DARKROOM_REPRODUCIBLE": "true",
-            "DARKROOM_MAX_BATCH_ROWS": "16",
             # These kills are no fault of the jobs.
             "DARKROOM_MAX_ATTEMPTS": "50",
         }
