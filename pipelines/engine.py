@@ -12,7 +12,8 @@ from typing import Self
 import torch
 
 from pipelines.catalog import ModelSpec
-from pipelines.device import free_cached_memory, is_out_of_memory, use_own_stream, wait_for
+from pipelines.decoder import Decoder
+from pipelines.device import free_cached_memory, is_out_of_memory, wait_for
 from pipelines.encoder import Encoder
 from pipelines.errors import EngineFullError, ImageCanceledError, OutOfMemoryError, PipelineError
 from pipelines.handle import Handle
@@ -69,7 +70,6 @@ class Engine:
         """
         self.device = device
         self._max_batch_rows = max_batch_rows
-        self._max_decode_batch = 1 if reproducible else max_decode_batch
         if reproducible:
             tuning = replace(tuning, row_buckets=(max_batch_rows,))
         self._tuning = tuning
@@ -86,14 +86,20 @@ class Engine:
         self.pulse = Pulse()
         self._notifier = Notifier(device)
         self._encoder = Encoder(device, self._take_on, self._encode_failed)
-        self._decoder = ThreadPoolExecutor(1, "darkroom-decoder", use_own_stream, (device,))
+        self._decoder = Decoder(
+            device,
+            self._memory,
+            self.pulse,
+            1 if reproducible else max_decode_batch,
+            self._resolve,
+            self._decode_failed,
+        )
         self._results = ThreadPoolExecutor(1, "darkroom-results")
         self._thread = Thread(target=self._run, name="darkroom-engine", daemon=True)
-        #: Guards the next five; the loop waits on it for work.
+        #: Guards the next four; the loop waits on it for work.
         self._changed = Condition()
         self._open: dict[Handle, None] = {}
         self._encoded: deque[Handle] = deque()
-        self._to_decode: deque[Handle] = deque()
         self._is_stopping = self._is_woken = False
         #: The loop's own: the images under way, what a step takes, and what each key has used.
         self._running: list[Handle] = []
@@ -115,7 +121,7 @@ class Engine:
             self._thread.join()
         self.models.close()
         self._encoder.stop()
-        self._decoder.shutdown(cancel_futures=True)
+        self._decoder.stop()
         for handle in list(self._open):
             self._resolve(handle, ImageCanceledError("the engine was stopped"))
         self._results.shutdown()
@@ -264,7 +270,7 @@ class Engine:
                 self._resolve(handle, handle.state.failure)
             else:
                 (finished if handle.state.is_finished else staying).append(handle)
-        self._decode_later(finished)
+        self._decoder.add(finished)
         if len(staying) < len(self._running):
             self._encoder.look_for_room()
         self._running = staying
@@ -319,45 +325,12 @@ class Engine:
         if not is_wanted:
             state.pipeline.release(state)
 
-    def _decode_later(self, finished: list[Handle]) -> None:
-        # All are in line before the first is taken, so that they can share a pass.
-        with self._changed:
-            self._to_decode += finished
-        for _ in finished:
-            self._decoder.submit(self._decode)
-
-    def _decode(self) -> None:
-        """Decode the image that waited longest, and those that can share its pass."""
-        batch, states = self._next_to_decode()
-        if not batch:
-            return
-        failure: Exception | None = None
-        try:
-            with self.pulse.beat(), self._memory.watch(batch[0].work(Phase.DECODE), len(batch)):
-                pictures = states[0].pipeline.decode(states)
-            done = list(zip(batch, pictures, strict=True))
-        except Exception as error:
-            failure = error
-        if failure is None:
-            for handle, picture in done:
-                self._resolve(handle, picture)
-        elif self._can_try_again(Phase.DECODE, batch, len(batch), failure):
-            self._decode_later(batch)
-        else:
-            for handle in batch:
-                self._resolve(handle, failure)
-
-    def _next_to_decode(self) -> tuple[list[Handle], list[State]]:
-        """Their states too, for an image that is cancelled meanwhile loses its own."""
-        with self._changed:
-            waiting = [handle for handle in self._to_decode if handle in self._open]
-            if not waiting:
-                return [], []
-            work = waiting[0].work(Phase.DECODE)
-            batch = [handle for handle in waiting if handle.key == waiting[0].key]
-            batch = batch[: self._memory.max_rows(work, self._max_decode_batch)]
-            self._to_decode = deque(handle for handle in waiting if handle not in batch)
-            return batch, [handle.state for handle in batch if handle.state]
+    def _decode_failed(self, batch: list[Handle], error: Exception) -> bool:
+        if self._can_try_again(Phase.DECODE, batch, len(batch), error):
+            return True
+        for handle in batch:
+            self._resolve(handle, error)
+        return False
 
     def _tell(self, handle: Handle) -> None:
         state = handle.state

@@ -3,7 +3,7 @@
 import hashlib
 import statistics
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,12 +11,15 @@ from typing import Any
 
 import httpx
 
+from bench.chaos.cluster import LOOK_EVERY_S, Cluster
+from bench.chaos.load import Load
+
 FINAL = {b"succeeded", b"failed", b"canceled"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """All but the last must be 0."""
+    """All but the last two must be 0."""
 
     lost: int
     not_succeeded: int
@@ -24,8 +27,10 @@ class Findings:
     duplicates: int
     missing_pictures: int
     different_pictures: int
-    #: Seconds from the kill of a worker to the next attempt at each of its jobs.
+    #: Seconds from the kill of a worker to the next attempt at each of its jobs...
     again_after_s: list[float]
+    #: ...and those of them in which Redis worked, and a worker to take the job.
+    again_able_s: list[float]
 
     @property
     def is_clean(self) -> bool:
@@ -40,19 +45,18 @@ class Findings:
             )
         )
 
-    def percentile_s(self, percent: int) -> float | None:
-        """Of the seconds to the next attempt; None when there were too few to tell."""
-        if len(self.again_after_s) < 2:
-            return None
-        return statistics.quantiles(self.again_after_s, n=100, method="inclusive")[percent - 1]
+
+def percentile(values: list[float], percent: int) -> float | None:
+    """None when there are too few to tell."""
+    if len(values) < 2:
+        return None
+    return round(statistics.quantiles(values, n=100, method="inclusive")[percent - 1], 1)
 
 
 async def examine(
-    url: str,
-    acknowledged: dict[int, str],
-    ended: dict[str, dict[str, Any]],
+    cluster: Cluster,
+    load: Load,
     kills: list[tuple[float, str, int]],
-    redis_folder: Path,
     expected: dict[int, list[str]],
 ) -> Findings:
     """Look at every job once more.
@@ -60,7 +64,8 @@ async def examine(
     Args:
         expected: the pictures' SHA-256 of an undisturbed run, by the number of the request.
     """
-    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+    acknowledged, ended = load.acknowledged, load.ended
+    async with httpx.AsyncClient(base_url=cluster.url, timeout=30) as http:
         now = {job_id: (await http.get(f"/v1/jobs/{job_id}")) for job_id in acknowledged.values()}
         pictures = {
             number: await digests(http, now[job_id].json())
@@ -68,7 +73,8 @@ async def examine(
             if now[job_id].is_success
         }
     jobs = {job_id: answer.json() for job_id, answer in now.items() if answer.is_success}
-    outcomes = outcomes_in_log(redis_folder)
+    outcomes = outcomes_in_log(cluster.redis_folder)
+    again = list(_again(jobs.values(), kills))
     return Findings(
         lost=len(now) - len(jobs),
         not_succeeded=sum(job["status"] != "succeeded" for job in jobs.values()),
@@ -83,7 +89,11 @@ async def examine(
             for number, found in pictures.items()
             for digest, wanted in zip(found, expected[number], strict=True)
         ),
-        again_after_s=list(_again_after_s(jobs.values(), kills)),
+        again_after_s=[start - kill for kill, start in again],
+        again_able_s=[
+            sum(kill <= at <= start for at in cluster.able_at) * LOOK_EVERY_S
+            for kill, start in again
+        ],
     )
 
 
@@ -135,14 +145,17 @@ def _outcome(job: dict[str, Any]) -> tuple[Any, ...]:
     return job["status"], job["finished_at"], [image["sha256"] for image in job["images"]]
 
 
-def _again_after_s(jobs: Any, kills: list[tuple[float, str, int]]) -> Iterator[float]:
+def _again(
+    jobs: Iterable[dict[str, Any]], kills: list[tuple[float, str, int]]
+) -> Iterator[tuple[float, float]]:
+    """Of each attempt whose worker was killed, when that was and when the next one began."""
     for job in jobs:
         for attempt, following in zip(job["attempts"], job["attempts"][1:], strict=False):
             pid = int(attempt["worker"].split(":")[1])
             begun, again = (_unix(each["started_at"]) for each in (attempt, following))
             killed = [at for at, _, hit in kills if hit == pid and begun <= at <= again]
             if killed:
-                yield again - killed[0]
+                yield killed[0], again
 
 
 def _unix(moment: str) -> float:

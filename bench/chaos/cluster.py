@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -24,13 +25,24 @@ class Member:
     def __init__(self, name: str, part: Part, environment: Mapping[str, str], log: Path) -> None:
         self.name, self.part, self._log = name, part, log
         self._environment = {**os.environ, **part.environment, **environment}
+        self.is_paused = False
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
+            self._log_begins = log.tell()
             return subprocess.Popen(
                 self.part.command, env=self._environment, stdout=log, stderr=subprocess.STDOUT
             )
+
+    @property
+    def works(self) -> bool:
+        """Whether it lives, is not paused, and, if it is a worker, has loaded its models."""
+        if self.process.poll() is not None or self.is_paused:
+            return False
+        with self._log.open("rb") as log:
+            log.seek(self._log_begins)
+            return self.part.name != "worker" or b"ready on" in log.read()
 
     @property
     def pid(self) -> int:
@@ -61,6 +73,8 @@ class Cluster:
         self._folder, self._workers, self._environment = folder, workers, environment
         self.members: list[Member] = []
         self._keeper: asyncio.Task[None] | None = None
+        #: Unix times at which Redis worked, and a worker to take a job.
+        self.able_at: list[float] = []
 
     @property
     def url(self) -> str:
@@ -100,4 +114,6 @@ class Cluster:
         while True:
             for member in self.members:
                 member.revive()
+            if {"redis", "worker"} <= {member.part.name for member in self.members if member.works}:
+                self.able_at.append(time.time())
             await asyncio.sleep(LOOK_EVERY_S)

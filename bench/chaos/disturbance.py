@@ -43,9 +43,11 @@ class Disturbance:
         """Stop a process and let it go on, if it has not been killed in between."""
         process = member.process
         process.send_signal(signal.SIGSTOP)
+        member.is_paused = True
         await asyncio.sleep(self.pause_s)
         if process.poll() is None:
             process.send_signal(signal.SIGCONT)
+        member.is_paused = False
 
     def count(self) -> dict[str, int]:
         """Kills by process."""
