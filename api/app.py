@@ -14,7 +14,8 @@ from api.compat import automatic1111, openai
 from api.compat.automatic1111 import picture_info
 from api.openapi import describe
 from api.parts import Parts
-from api.routes import batches, events, health, jobs, models, page
+from api.presenting import with_urls
+from api.routes import batches, deliveries, events, health, jobs, models, page
 from api.routes import problems as problem_kinds
 from jobs import checks, logs
 from jobs.connection import connect
@@ -23,6 +24,7 @@ from jobs.settings import settings as process_settings
 from jobs.signals import Signals
 from jobs.storage import PictureStore
 from jobs.store import JobStore
+from jobs.webhooks.deliverer import Deliverer
 from pipelines.catalog import Catalog
 
 log = logging.getLogger("darkroom.api")
@@ -59,7 +61,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         )
         background = [
             asyncio.create_task(work)
-            for work in (_warn(app.state.parts), app.state.parts.signals.listen())
+            for work in (
+                _warn(app.state.parts),
+                app.state.parts.signals.listen(),
+                _deliver(app.state.parts),
+            )
         ]
         yield
         for task in background:
@@ -75,7 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes, at=larger)
     problems.install(app)
     describe(app)
-    own = (jobs, events, batches, models, health, problem_kinds)
+    own = (jobs, events, deliveries, batches, models, health, problem_kinds)
     for routes in (*own, openai, automatic1111):
         app.include_router(routes.router)
     page.install(app, chosen)
@@ -86,3 +92,12 @@ async def _warn(parts: Parts) -> None:
     """Say in the log what would break the promise that nothing is lost."""
     for warning in await checks.warnings(parts.jobs.redis, parts.pictures):
         log.warning("%s", warning)
+
+
+async def _deliver(parts: Parts) -> None:
+    """Tell clients what happens to their jobs, unless there is nothing to sign that with."""
+    if parts.settings.webhook_secret.get_secret_value():
+        deliverer = Deliverer(
+            parts.settings, parts.jobs, parts.signals, lambda job: with_urls(job, parts)
+        )
+        await deliverer.run()

@@ -18,6 +18,7 @@ from jobs.errors import (
     JobNotFoundError,
     QueueFullError,
     StoreUnavailableError,
+    WebhookRefusedError,
 )
 
 log = logging.getLogger("darkroom.api")
@@ -201,6 +202,8 @@ def problem_of(request: Request, error: Exception) -> Problem:
             fault = Fault(field="model", detail=str(error), limit=error.limit)
             headers = {"Retry-After": str(error.retry_after_s)}
             return Problem("queue-full", str(error), errors=[fault], headers=headers)
+        case WebhookRefusedError():
+            return invalid_request([Fault(field=error.field, detail=error.detail)])
         case StoreUnavailableError():
             log.warning("%s", error)
             headers = {"Retry-After": str(RETRY_AFTER_S)}

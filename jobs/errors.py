@@ -47,5 +47,13 @@ class QueueFullError(JobError):
         self.model, self.limit, self.retry_after_s = model, limit, retry_after_s
 
 
+class WebhookRefusedError(JobError):
+    """The request names a webhook that this service will not call."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(f"{field}: {detail}")
+        self.field, self.detail = field, detail
+
+
 class StoreUnavailableError(JobError):
     """Redis or the picture store does not answer; the caller may try again."""

@@ -6,6 +6,10 @@ from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_pref
 
 #: A mark that the bucket was swept, for as long as that is lately.
 PICTURE_SWEEP: Final = "darkroom:picture-sweep"
+#: A sorted set of the deliveries that clients are owed, by when the next attempt is due.
+WEBHOOKS: Final = "darkroom:webhooks"
+#: A channel: one was added.
+WEBHOOK_BELL: Final = "darkroom:webhook-bell"
 
 
 def job(job_id: str) -> str:
@@ -51,6 +55,11 @@ def events(job_id: str) -> str:
 def changes(job_id: str) -> str:
     """A channel: something has happened to the job."""
     return f"darkroom:changes:{job_id}"
+
+
+def deliveries(job_id: str) -> str:
+    """A hash: for each event that a job's client is told of, what came of that so far."""
+    return f"darkroom:deliveries:{job_id}"
 
 
 def index(tenant: str) -> str:
@@ -120,3 +129,8 @@ def of_job(job_id: str, model: str) -> list[str]:
         events(job_id),
         changes(job_id),
     ]
+
+
+def of_webhook(job_id: str) -> list[str]:
+    """What a script that may owe a webhook gets besides."""
+    return [WEBHOOKS, WEBHOOK_BELL, deliveries(job_id)]

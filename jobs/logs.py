@@ -11,6 +11,7 @@ def configure(level: str) -> None:
         datefmt="%H:%M:%S",
         force=True,
     )
-    # These tell at INFO what our own lines say better, and some of it holds signed addresses.
-    for name in ("arq", "httpx", "uvicorn", "botocore", "urllib3"):
+    # These tell at INFO what our own lines say better, and some of it holds signed addresses or
+    # signatures.
+    for name in ("arq", "httpx", "httpcore", "uvicorn", "botocore", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from jobs.webhooks.model import Webhook
+
 #: JSON numbers are exact up to here in every client (RFC 8259, section 6).
 MAX_SEED = 2**53 - 1
 #: Pictures of one job.
@@ -189,6 +191,7 @@ class JobRequest(BaseModel):
     metadata: Annotated[dict[str, Any], AfterValidator(_small)] = Field(
         {}, description="Whatever the client wants to find with the job again."
     )
+    webhook: Webhook | None = Field(None, description="Whom to tell what happens to the job.")
 
 
 class AdmittedRequest(BaseModel):
@@ -217,6 +220,7 @@ class AdmittedRequest(BaseModel):
     lane: Lane = Lane.INTERACTIVE
     labels: dict[str, str] = {}
     metadata: dict[str, Any] = {}
+    webhook: Webhook | None = None
 
     @property
     def length(self) -> int:

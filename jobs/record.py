@@ -37,12 +37,16 @@ def first_id_at(moment: datetime) -> str:
 
 def new_fields(request: AdmittedRequest) -> Fields:
     """What a record begins with; the submit script adds time, place, tenant and work."""
-    return {
+    fields: dict[str, str | int] = {
         "v": RECORD_VERSION,
         "status": JobStatus.QUEUED,
         "request": request.model_dump_json(exclude_defaults=True),
         "step": 0,
     }
+    if request.webhook:
+        # Apart, so that the scripts which move a job need not read its request.
+        fields["notify"] = " ".join(request.webhook.events)
+    return fields
 
 
 def record_from_hash(stored: Mapping[bytes, bytes]) -> Record:

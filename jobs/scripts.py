@@ -14,11 +14,13 @@ from jobs.exchange import Exchange
 USES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "submit": ("fair",),
-        "claim": ("fair", "tell"),
+        "claim": ("fair", "tell", "owe"),
         "report": ("tell",),
         "emit": ("tell",),
         "restore": (),
-        "transition": ("fair", "pace", "tell"),
+        "transition": ("fair", "pace", "tell", "owe"),
+        "take_due": (),
+        "settle": (),
     }
 )
 
@@ -46,6 +48,13 @@ class Scripts:
     """Every script, ready to be called with its keys and arguments."""
 
     def __init__(self, exchange: Exchange) -> None:
-        self.submit, self.claim, self.report, self.emit, self.restore, self.transition = (
-            Script(exchange, name) for name in USES
-        )
+        (
+            self.submit,
+            self.claim,
+            self.report,
+            self.emit,
+            self.restore,
+            self.transition,
+            self.take_due,
+            self.settle,
+        ) = (Script(exchange, name) for name in USES)

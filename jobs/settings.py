@@ -7,12 +7,20 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from jobs.webhooks.signing import secrets_in
+from jobs.webhooks.targets import Guard
+
 
 class Settings(BaseSettings):
     """One object for API, worker and local stack; every bound of the service is here."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DARKROOM_", frozen=True, extra="forbid", use_attribute_docstrings=True
+        env_prefix="DARKROOM_",
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        # What is wrong may be a secret.
+        hide_input_in_errors=True,
     )
 
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
@@ -95,10 +103,24 @@ class Settings(BaseSettings):
     retention_s: int = Field(7 * 24 * 3600, ge=60)
     """How long a finished job's record and its pictures are kept."""
 
+    webhook_secret: SecretStr = SecretStr("")
+    """What webhooks are signed with: `whsec_` and 24 to 64 bytes in base64. Several by comma while
+    one replaces another; without one there are no webhooks."""
+    webhook_allow: Annotated[tuple[str, ...], NoDecode] = ()
+    """Host names, addresses and networks that webhooks may reach though they are not public."""
+    webhook_timeout_s: float = Field(15.0, gt=0, le=60)
+    """How long one attempt to deliver a webhook may take."""
+    webhook_concurrency: int = Field(64, ge=1, le=1_024)
+    """How many webhooks one API process delivers at once."""
+    webhook_retries_s: Annotated[
+        tuple[Annotated[float, Field(ge=0, le=604_800)], ...], NoDecode, Field(max_length=32)
+    ] = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+    """How long after each failed attempt the next one is made; after the last there is none."""
+
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     """How much is logged."""
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "webhook_allow", "webhook_retries_s", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -114,6 +136,18 @@ class Settings(BaseSettings):
         if not all(alias.strip() and model.strip() for alias, _, model in pairs):
             raise ValueError("write it as alias=model, by comma")
         return {alias.strip(): model.strip() for alias, _, model in pairs}
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _is_secret(cls, value: SecretStr) -> SecretStr:
+        secrets_in(value.get_secret_value())
+        return value
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def _is_allow_list(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Guard(value)
+        return value
 
 
 @lru_cache(maxsize=1)

@@ -176,7 +176,7 @@ class JobStore:
         most = self._settings.max_attempts
         lease = Lease(job_id=job_id, model=model)
         answer = await self._scripts.claim(
-            keys=keys.of_job(job_id, model),
+            keys=[*keys.of_job(job_id, model), *keys.of_webhook(job_id)],
             args=[job_id, lease.token, self._lease_ms, worker, most],
         )
         if not answer:
@@ -295,7 +295,7 @@ class JobStore:
                 await self._move(job_id, job.request.model, JobStatus.CANCELED)
         with redis_errors():
             # The index forgets it when it next meets it.
-            await self.redis.delete(keys.job(job_id), keys.events(job_id))
+            await self.redis.delete(keys.job(job_id), keys.events(job_id), keys.deliveries(job_id))
         return job
 
     async def _move(
@@ -313,7 +313,7 @@ class JobStore:
             TransitionError: the job's state forbids the move.
         """
         answer = await self._scripts.transition(
-            keys=keys.of_job(job_id, model),
+            keys=[*keys.of_job(job_id, model), *keys.of_webhook(job_id)],
             args=[
                 job_id,
                 wanted,

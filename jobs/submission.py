@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs import keys, queue
-from jobs.errors import IdempotencyError, QueueFullError
+from jobs.errors import IdempotencyError, QueueFullError, WebhookRefusedError
 from jobs.model import AdmittedRequest
 from jobs.record import Fields, new_fields, new_job_id
 from jobs.scripts import Scripts
 from jobs.settings import Settings
 from jobs.standing import Standings
+from jobs.webhooks.targets import ForbiddenTargetError, Guard
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Submission:
         self._scripts, self._standings = scripts, standings
         self._most_jobs, self._most_work = settings.queue_max_jobs, settings.queue_max_work
         self._retention_ms = settings.retention_s * 1000
+        self._can_sign = bool(settings.webhook_secret.get_secret_value())
+        self._guard = Guard(settings.webhook_allow)
 
     async def submit(
         self,
@@ -47,7 +50,10 @@ class Submission:
         Raises:
             IdempotencyError: the key was used for a request with another fingerprint.
             QueueFullError: a model has as many jobs, or as much work, as it may have.
+            WebhookRefusedError: a request names a webhook that would never be called.
         """
+        for number, request in enumerate(requests):
+            self._check_webhook(request, f"jobs.{number}." if batch_id else "")
         job_ids = [new_job_id() for _ in requests]
         further: Fields = {"batch": batch_id} if batch_id else {}
         keys_of_jobs = [
@@ -83,6 +89,22 @@ class Submission:
                 raise await self._refusal(requests[number], jobs=jobs, work=work)
         kept_id, *since = found
         return Taken(kept_id.decode(), *since)
+
+    def _check_webhook(self, request: AdmittedRequest, prefix: str) -> None:
+        """What can be told of a webhook now; its target is checked again at each attempt.
+
+        Raises:
+            WebhookRefusedError
+        """
+        if request.webhook is None:
+            return
+        if not self._can_sign:
+            detail = "this service sends no webhooks: it has no DARKROOM_WEBHOOK_SECRET to sign by"
+            raise WebhookRefusedError(f"{prefix}webhook", detail)
+        try:
+            self._guard.check(request.webhook.url)
+        except ForbiddenTargetError as error:
+            raise WebhookRefusedError(f"{prefix}webhook.url", str(error)) from None
 
     async def _refusal(self, request: AdmittedRequest, *, jobs: int, work: int) -> QueueFullError:
         """Which limit of the queue a request met, and when there will be room for it."""

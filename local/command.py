@@ -21,6 +21,9 @@ app = typer.Typer(
     add_completion=False,
 )
 
+webhooks = typer.Typer(help="Webhooks, by which clients are told of their jobs.")
+app.add_typer(webhooks, name="webhooks")
+
 SHIPPED_MODELS = "shapes-sd,shapes-janus"
 
 
@@ -50,6 +53,15 @@ def sweep() -> None:
     """Delete the pictures that have outlived their jobs, as workers do every hour."""
     _settings()
     _become("jobs.retention")
+
+
+@webhooks.command("test")
+def webhooks_test(
+    url: Annotated[str, typer.Argument(help="The http(s) address of the receiver.")],
+) -> None:
+    """Send a signed event to a receiver and print what it answers; exit code 1 unless it is 2xx."""
+    _settings()
+    _become("jobs.webhooks.trial", url)
 
 
 @app.command()
@@ -161,9 +173,9 @@ def _settings() -> Settings:
         raise typer.Exit(2) from None
 
 
-def _become(module: str) -> NoReturn:
+def _become(module: str, *arguments: str) -> NoReturn:
     """Turn this process into another module's, so that signals reach it directly."""
-    os.execv(sys.executable, [sys.executable, "-m", module])
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
 
 
 def _give_up(reason: str) -> NoReturn:

@@ -1,9 +1,10 @@
 -- Give a job that arq has handed out to its new holder, whoever held it before.
--- KEYS: those of the job
+-- KEYS: those of the job, and of its webhook
 -- ARGV: job id, lease token, lease in ms, name of the worker, most attempts
 -- Returns the record, or nothing when there is no work left to do. A job that has had all its
 -- attempts is given out once more, to be failed, and keeps its count.
-local record, queue, _, in_progress, _, _, _, served, tenants, _, _, events, changes = unpack(KEYS)
+local record, queue, _, in_progress, _, _, _, served, tenants, _, _, events, changes,
+    webhooks, webhook_bell, deliveries = unpack(KEYS)
 local job_id, token, lease_ms, worker, most_attempts = unpack(ARGV)
 
 local held = redis.call('HMGET', record, 'status', 'place', 'attempts')
@@ -34,4 +35,5 @@ redis.call('HSET', record, 'status', 'running', 'lease', token, 'started_ms', no
 redis.call('SET', in_progress, token, 'PX', lease_ms)
 redis.call('ZADD', queue, now_ms + lease_ms, job_id)
 tell(events, changes, 'running', cjson.encode({attempt = count + 1, worker = worker}))
+owe(webhooks, webhook_bell, deliveries, record, job_id, 'running', now_ms)
 return {count, redis.call('HGETALL', record)}

@@ -1,10 +1,10 @@
 -- Move a job to another state, if its present state and its lease allow that.
--- KEYS: those of the job
+-- KEYS: those of the job, and of its webhook
 -- ARGV: job id, wanted state, states it may come from (by comma), lease token or '',
 --       ms to keep the record once it is finished, and its events, then further fields and values
 -- Returns 'done', 'missing', 'fenced', or the state that forbids the move.
 local record, queue, definition, in_progress, tries, unfinished, bell, _, tenants, load, pace,
-    events, changes = unpack(KEYS)
+    events, changes, webhooks, webhook_bell, deliveries = unpack(KEYS)
 local job_id, wanted, allowed, token, keep_ms, keep_events_ms = unpack(ARGV)
 
 local held = redis.call('HMGET', record, 'status', 'lease', 'place', 'attempts', 'work', 'tenant', 'started_ms', 'length')
@@ -44,6 +44,8 @@ redis.call('DECRBY', load, work)
 redis.call('DEL', definition, in_progress, tries)
 tell(events, changes, 'end', '{}')
 redis.call('PEXPIRE', events, keep_events_ms)
+owe(webhooks, webhook_bell, deliveries, record, job_id, wanted, now_ms)
+redis.call('PEXPIRE', deliveries, keep_ms)
 
 if status == 'queued' then
     -- It was never served, so its tenant's next job need not wait for it.
