@@ -27,6 +27,8 @@ NOT_PUBLIC: Final = tuple(
         (
             # Azure's platform, its metadata among others: public by number, local by routing.
             "168.63.129.16/32",
+            # For protocols (RFC 6890), Oracle's metadata among it; older Pythons know less of it.
+            "192.0.0.0/24",
             # 6to4 and its relays hold an IPv4 address (RFC 3056, given up by RFC 7526).
             "192.88.99.0/24",
             "2002::/16",
