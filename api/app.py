@@ -75,7 +75,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     # The pages at /docs bring their scripts along, so no reader's browser calls anybody else.
     app: FastAPI = FastAPIOffline(
-        title="Darkroom", version="0.1.0", description=DESCRIPTION, lifespan=lifespan
+        title="Darkroom",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        webhooks=deliveries.calls,
     )
     larger = {picture_info.PATH: chosen.max_picture_body_bytes}
     app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes, at=larger)

@@ -29,7 +29,7 @@ def _mend(description: dict[str, Any]) -> None:
     problem = ProblemBody.model_json_schema(ref_template=REFERENCE)
     schemas.update(problem.pop("$defs"))
     schemas["ProblemBody"] = problem
-    for operations in description["paths"].values():
+    for operations in (*description["paths"].values(), *description["webhooks"].values()):
         for operation in operations.values():
             # FastAPI adds this one to every route with a parameter, even one that takes any text.
             if "HTTPValidationError" in str(operation["responses"].get("422")):

@@ -1,16 +1,31 @@
-"""What became of a job's webhooks."""
+"""A job's webhooks: what they are, and what became of them."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Header, status
 from pydantic import BaseModel
 
 from api import problems
 from api.parts import Deps
 from api.routes.jobs import checked
 from jobs.exchange import Exchange
+from jobs.webhooks.deliverer import JobEvent
 from jobs.webhooks.deliveries import Deliveries
 from jobs.webhooks.model import Delivery
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+#: The calls that we make, for OpenAPI to describe.
+calls = APIRouter(tags=["webhooks"])
+
+
+@calls.post("job", summary="A job has entered a state", status_code=status.HTTP_204_NO_CONTENT)
+def told(
+    event: JobEvent,
+    webhook_id: Annotated[str, Header(description="The same at every attempt.")],
+    webhook_timestamp: Annotated[int, Header(description="Unix time in s, of this attempt.")],
+    webhook_signature: Annotated[str, Header(description="As in Standard Webhooks.")],
+) -> None:
+    """Sent to a job's `webhook`; any 2xx answer takes it."""
 
 
 class DeliveryList(BaseModel):

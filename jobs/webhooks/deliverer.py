@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from jobs import keys
 from jobs.errors import JobNotFoundError, StoreUnavailableError
@@ -38,9 +38,8 @@ class JobEvent(BaseModel):
     """The body of a webhook (Standard Webhooks 1.0.0, "Payload structure")."""
 
     type: WebhookEvent
-    #: When it happened; the job is as it is at the attempt.
-    timestamp: datetime
-    data: Job
+    timestamp: datetime = Field(description="When it happened.")
+    data: Job = Field(description="The job as it is when this is sent.")
 
 
 def verdict(

@@ -237,3 +237,16 @@ def test_the_receiver_of_the_documentation_takes_what_is_signed_and_nothing_else
             assert (forged.returncode, forged.stdout.splitlines()[0]) == (1, "HTTP 401")
         finally:
             receiver.kill()
+
+
+def test_openapi_describes_what_a_receiver_gets(client: TestClient, receiver: Receiver) -> None:
+    client.post(f"/v1/jobs/{submitted(client, receiver.url)['id']}/cancel")
+    wait_for(lambda: bool(receiver.received))
+    description = client.get("/openapi.json").json()
+    (call,) = description["webhooks"]["job"].values()
+    body = call["requestBody"]["content"]["application/json"]["schema"]["$ref"].split("/")[-1]
+    assert set(description["components"]["schemas"][body]["properties"]) == set(
+        receiver.received[0].verified()
+    )
+    sent = {name.lower() for name in receiver.received[0].headers}
+    assert {parameter["name"] for parameter in call["parameters"]} <= sent

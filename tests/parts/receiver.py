@@ -50,8 +50,7 @@ def receiving(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
     """A receiver that answers at once, over TLS if there is a context for that."""
     receiver = Receiver()
     receiver.may_answer.set()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(receiver))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), _handler(receiver))
     if context:
         server.socket = context.wrap_socket(server.socket, server_side=True)
     receiver.port = server.server_address[1]
@@ -66,8 +65,17 @@ def receiving(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
         server.server_close()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    #: With the default of 5, more at once wait for their kernel's next try.
+    request_queue_size = 128
+
+
 def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        # Connections are kept for whoever wants to use them again.
+        protocol_version = "HTTP/1.1"
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             receiver.received.append(Received(self.path, dict(self.headers.items()), body))
@@ -75,7 +83,7 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             self.send_response(receiver.answers.pop(0) if receiver.answers else 204)
             for name, value in receiver.headers.items():
                 self.send_header(name, value)
-            self.send_header("connection", "close")
+            self.send_header("content-length", str(len(receiver.body)))
             self.end_headers()
             self.wfile.write(receiver.body)
 

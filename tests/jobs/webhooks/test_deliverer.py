@@ -238,6 +238,7 @@ async def test_no_log_holds_secret_signature_address_or_prompt(
     logs.configure("DEBUG")
     logging.getLogger().addHandler(caplog.handler)
     receiver.answers = [500]
+    receiver.headers = {"set-cookie": "session=of-the-receiver"}
     async with delivering():
         await canceled(store, wanted)
         await settled()

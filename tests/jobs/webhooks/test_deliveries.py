@@ -75,17 +75,20 @@ async def test_a_job_without_a_webhook_owes_nothing(
 
 
 async def test_only_the_events_that_were_asked_for_are_owed(
-    store: JobStore, redis: ArqRedis, wanted: AdmittedRequest
+    store: JobStore, redis: ArqRedis, wanted: AdmittedRequest, deliveries: Deliveries
 ) -> None:
     assert wanted.webhook is not None
     webhook = Webhook(url=wanted.webhook.url, events=(WebhookEvent.RUNNING, WebhookEvent.FAILED))
     job = await store.submit(wanted.model_copy(update={"webhook": webhook}))
     first = await claimed(store, job.id)
     assert await owed(redis) == [f"msg_{job.id}_running"]
+    (taken,) = await deliveries.take(1, 60)
+    await deliveries.settle(taken, Answer(status_code=204), Outcome.DELIVERED)
     await store.release(first)
-    await redis.delete(keys.WEBHOOKS)
     again = await claimed(store, job.id)
     assert await owed(redis) == [], "a second start is not the first"
+    (delivery,) = await deliveries.of_job(job.id)
+    assert delivery.outcome is Outcome.DELIVERED
     await store.succeed(again, [])
     assert await owed(redis) == []
 
