@@ -1,6 +1,15 @@
 """What a job may ask for beside its prompt. A test holds it against the service's description."""
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class Webhook(TypedDict):
+    """Whom the service tells what happens to a job."""
+
+    #: An http(s) address that takes a POST.
+    url: str
+    #: By default the three ways in which a job ends.
+    events: NotRequired[list[Literal["job.running", "job.succeeded", "job.failed", "job.canceled"]]]
 
 
 class Options(TypedDict, total=False):
@@ -35,6 +44,7 @@ class Options(TypedDict, total=False):
     labels: dict[str, str]
     #: To find with the job again.
     metadata: dict[str, Any]
+    webhook: Webhook
 
 
 class Wanted(TypedDict, total=False):

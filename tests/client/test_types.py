@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import darkroom.model
 import pytest
 from darkroom.model import Answer
-from darkroom.options import Options, Wanted
+from darkroom.options import Options, Wanted, Webhook
 
 from api.app import create_app
 from jobs.settings import Settings
@@ -57,6 +57,9 @@ def test_options_are_the_fields_of_a_request(description: dict[str, Any]) -> Non
     properties = description["components"]["schemas"]["JobRequest"]["properties"]
     assert set(Options.__annotations__) | {"prompt"} == set(properties)
     _assert_same_choices(Options, properties, description)
+    webhook = description["components"]["schemas"]["Webhook"]
+    assert set(Webhook.__annotations__) == set(webhook["properties"])
+    assert Webhook.__required_keys__ == set(webhook["required"])
 
 
 def test_a_list_is_narrowed_by_what_the_service_narrows_it_by(description: dict[str, Any]) -> None:
