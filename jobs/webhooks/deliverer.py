@@ -72,8 +72,6 @@ class Deliverer:
         jobs: JobStore,
         signals: Signals,
         present: Callable[[Job], Job],
-        *,
-        sender: Sender | None = None,
     ) -> None:
         """
         Args:
@@ -85,7 +83,7 @@ class Deliverer:
         self._jobs, self._signals, self._present = jobs, signals, present
         self._deliveries = Deliveries(Exchange(jobs.redis))
         self._signer = Signer(secrets_in(settings.webhook_secret.get_secret_value()))
-        self._sender = sender or Sender(
+        self._sender = Sender(
             Guard(settings.webhook_allow), timeout_s=settings.webhook_timeout_s, most=self._most
         )
         self._under_way: set[asyncio.Task[None]] = set()
