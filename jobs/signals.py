@@ -71,7 +71,6 @@ class Signals:
         while not is_told_to_end():
             with contextlib.suppress(StoreUnavailableError), redis_errors():
                 await self._hear()
-            self._connected = None
             await asyncio.sleep(RETRY_S)
 
     async def _hear(self) -> None:
@@ -80,12 +79,19 @@ class Signals:
             if self._waiting:
                 await connection.subscribe(*self._waiting)
             self._connected = connection
-            while not is_told_to_end():
-                # A silent line must not look like a dead one: this returns None when time is up.
-                message = await connection.get_message(timeout=60.0)
-                if message is not None and message["type"] in ("subscribe", "message"):
-                    for ring in self._waiting.get(message["channel"], ()):
-                        ring.ring()
+            try:
+                await self._ring_for(connection)
+            finally:
+                # Before it is closed: whoever still unsubscribed would open it again.
+                self._connected = None
+
+    async def _ring_for(self, connection: PubSub) -> None:
+        while not is_told_to_end():
+            # A silent line must not look like a dead one: this returns None when time is up.
+            message = await connection.get_message(timeout=60.0)
+            if message is not None and message["type"] in ("subscribe", "message"):
+                for ring in self._waiting.get(message["channel"], ()):
+                    ring.ring()
 
     async def _quietly(self, action: str, channel: bytes) -> None:
         """While the connection is away nobody hears anything; its return subscribes anew."""

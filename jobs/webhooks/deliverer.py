@@ -134,6 +134,10 @@ class Deliverer:
             await self._deliveries.forget(taken)
         except StoreUnavailableError as error:
             log.warning("%s is tried again later: %s", taken.id, error)
+        except Exception:
+            # What Redis holds of it cannot be read, and would not be at the next attempt.
+            log.exception("%s is given up", taken.id)
+            await self._deliveries.forget(taken)
 
     async def _attempt(self, taken: Taken, delivery: Delivery) -> Answer:
         """Raises as `JobStore.get`; anything else that goes wrong is a failed attempt."""

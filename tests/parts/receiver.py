@@ -70,6 +70,9 @@ class _Server(ThreadingHTTPServer):
     #: With the default of 5, more at once wait for their kernel's next try.
     request_queue_size = 128
 
+    def handle_error(self, *_: object) -> None:
+        """Senders may hang up."""
+
 
 def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):

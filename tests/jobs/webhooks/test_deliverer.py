@@ -226,6 +226,23 @@ async def test_a_job_that_cannot_be_told_of_is_no_endless_loop(
     assert {attempt.error for attempt in delivery.attempts} == {"the service could not make it"}
 
 
+async def test_what_somebody_else_wrote_into_redis_stops_nothing(
+    store: JobStore,
+    redis: ArqRedis,
+    wanted: AdmittedRequest,
+    receiver: Receiver,
+    delivering: Any,
+    settled: Settled,
+) -> None:
+    poisoned, sound = await canceled(store, wanted), await canceled(store, wanted)
+    await redis.hset(keys.deliveries(poisoned.id), "job.canceled", "{")  # type: ignore[misc]
+    await redis.zadd(keys.WEBHOOKS, {"nonsense": 0, "msg_x_y": 0, "": 0})
+    async with delivering():
+        await settled()
+    (received,) = receiver.received
+    assert received.headers["webhook-id"] == f"msg_{sound.id}_canceled"
+
+
 async def test_no_log_holds_secret_signature_address_or_prompt(
     hooked: Settings,
     store: JobStore,
