@@ -66,6 +66,7 @@ async def run(plan: Plan, folder: Path) -> dict[str, Any]:
         load = Load(cluster.url, wanted)
         await asyncio.gather(load.run(duration_s), disturbance.run(cluster))
         took_s = time.monotonic() - begun
+        await cluster.calm()
         findings = await examine(cluster, load, disturbance.kills, expected)
     return {
         "date": datetime.now(UTC).date().isoformat(),

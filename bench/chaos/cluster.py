@@ -110,6 +110,13 @@ class Cluster:
                 while not await part.is_ready():  # noqa: ASYNC110 (nothing tells us but asking)
                     await asyncio.sleep(LOOK_EVERY_S)
 
+    async def calm(self) -> None:
+        """Until every process works again that was killed last."""
+        async with asyncio.timeout(300):
+            for member in self.members:
+                while not (member.works and await member.part.is_ready()):
+                    await asyncio.sleep(LOOK_EVERY_S)
+
     async def _keep(self) -> None:
         while True:
             for member in self.members:
