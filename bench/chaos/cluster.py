@@ -114,7 +114,7 @@ class Cluster:
         """Until every process works again that was killed last."""
         async with asyncio.timeout(300):
             for member in self.members:
-                while not (member.works and await member.part.is_ready()):
+                while not (member.works and await member.part.is_ready()):  # noqa: ASYNC110
                     await asyncio.sleep(LOOK_EVERY_S)
 
     async def _keep(self) -> None:
