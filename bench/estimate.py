@@ -43,9 +43,9 @@ class Client(threading.Thread):
                 begun = time.monotonic()
                 job = darkroom.submit("a red circle", steps=steps, model="shapes-sd")
                 expected = job.estimate
-                darkroom.wait(job, poll_s=0.1)
+                darkroom.wait(job)
                 if expected:
-                    self._told.append((expected["eta_s"], time.monotonic() - begun))
+                    self._told.append((expected.eta_s, time.monotonic() - begun))
 
 
 def measure() -> dict[str, Any]:

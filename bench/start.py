@@ -53,7 +53,7 @@ def main() -> None:
 
 def start_ms(darkroom: Darkroom) -> float:
     """Submit a job of one step and see it through; from its record to its lease, in ms."""
-    job = darkroom.wait(darkroom.submit("a red circle", steps=1), poll_s=0.02)
+    job = darkroom.wait(darkroom.submit("a red circle", steps=1, model="shapes-sd"))
     return elapsed_ms(job)
 
 
