@@ -112,7 +112,10 @@ async def _up(
             code = picture.result()
         if once:
             return code
-        print(f"\n  Darkroom is at {stack.url} (its API: {stack.url}/docs). Ctrl-C stops it.\n")
+        print(
+            f"\n  Darkroom is at {stack.url} (its API: {stack.url}/docs). Ctrl-C stops it.\n",
+            flush=True,
+        )
         await supervisor.unless_failed(asyncio.ensure_future(stopping.wait()))
         print("\nstopping ...")
         return code
