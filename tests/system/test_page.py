@@ -25,7 +25,11 @@ def page(service: Any) -> Iterator[Page]:
         page = browser.new_page()
         complaints: list[str] = []
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("requestfailed", lambda request: complaints.append(request.url))
+        # A stream of events that the page itself closes, at its end, counts as failed too.
+        page.on(
+            "requestfailed",
+            lambda request: request.url.endswith("/events") or complaints.append(request.url),
+        )
         page.goto(service.url)
         page.wait_for_selector("select option", state="attached")
         yield page

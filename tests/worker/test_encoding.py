@@ -23,7 +23,7 @@ PICTURE = Image.fromarray(
 #: What JPEG and WebP hold of metadata in one block, in bytes (ITU-T T.81, section B.1.1.4).
 SEGMENT_BYTES = 65_533
 #: Fields of a request that say when and for whom, and nothing of how the picture looks.
-TELL_OF_THE_JOB = {"lane", "images", "seed", "labels", "metadata"}
+TELL_OF_THE_JOB = {"webhook", "lane", "images", "seed", "labels", "metadata"}
 
 
 @pytest.fixture(scope="module")
