@@ -12,7 +12,6 @@ import argparse
 import datetime
 import json
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import torch
 import transformers
 
 from bench.janus_model import PRO_7B, SMALL, Shape, build
+from bench.timing import seconds_of
 from pipelines.catalog import Family, ModelSpec
 from pipelines.engine import Engine
 from pipelines.formats import ModelAndProcessor
@@ -81,14 +81,6 @@ def with_engine(engine: Engine, spec: ModelSpec, images: int) -> None:
     ]
     for handle in [engine.submit(spec, request) for request in crowd]:
         handle.future.result()
-
-
-def seconds_of(work: Callable[[], None]) -> float:
-    """The second of two runs: the first compiles, captures and fills caches."""
-    work()
-    begun_s = time.perf_counter()
-    work()
-    return time.perf_counter() - begun_s
 
 
 # -- the limit -------------------------------------------------------------------------------------

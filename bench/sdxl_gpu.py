@@ -11,7 +11,6 @@ import argparse
 import datetime
 import json
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.model import tokenizer
+from bench.timing import seconds_of
 from pipelines.catalog import Family, ModelSpec
 from pipelines.engine import Engine
 from pipelines.loading import default_device
@@ -166,14 +166,6 @@ def plainly(pipe: Any, crowd: list[ImageRequest]) -> None:
 def with_engine(engine: Engine, spec: ModelSpec, crowd: list[ImageRequest]) -> None:
     for handle in [engine.submit(spec, request) for request in crowd]:
         handle.future.result()
-
-
-def seconds_of(work: Callable[[], None]) -> float:
-    """The second of two runs: the first compiles, tunes and fills caches."""
-    work()
-    begun_s = time.perf_counter()
-    work()
-    return time.perf_counter() - begun_s
 
 
 def matmul_flops(device: torch.device, side: int) -> float:

@@ -13,11 +13,9 @@ from hypothesis import strategies as st
 from jobs import keys
 from jobs.connection import connect
 from jobs.errors import (
-    IdempotencyError,
     JobError,
     JobNotFoundError,
     LeaseLostError,
-    QueueFullError,
     StoreUnavailableError,
     TransitionError,
 )
@@ -273,40 +271,6 @@ async def test_a_finished_job_cannot_be_cancelled(
 async def test_an_unknown_job_is_not_found(store: JobStore) -> None:
     with pytest.raises(JobNotFoundError):
         await store.get(new_job_id())
-
-
-async def test_concurrent_duplicates_make_one_job(
-    store: JobStore, redis: ArqRedis, request_: AdmittedRequest
-) -> None:
-    submits = [
-        store.submit(request_, idempotency_key="once", fingerprint="same") for _ in range(20)
-    ]
-    jobs = await asyncio.gather(*submits)
-    assert len({job.id for job in jobs}) == 1
-    assert len(await queued_ids(redis)) == 1
-
-
-async def test_a_reused_idempotency_key_changes_nothing(
-    store: JobStore, redis: ArqRedis, request_: AdmittedRequest
-) -> None:
-    await store.submit(request_, idempotency_key="once", fingerprint="one")
-    before = await redis.dbsize()
-    with pytest.raises(IdempotencyError):
-        await store.submit(request_, idempotency_key="once", fingerprint="another")
-    assert await redis.dbsize() == before
-
-
-async def test_a_batch_that_does_not_fit_leaves_nothing(
-    settings: Settings, redis: ArqRedis, request_: AdmittedRequest
-) -> None:
-    store = JobStore(redis, settings.model_copy(update={"queue_max_jobs": 5}))
-    with pytest.raises(QueueFullError):
-        await store.submit_batch([request_] * 6, idempotency_key="once", fingerprint="one")
-    assert await redis.dbsize() == 0
-    batch = await store.submit_batch([request_] * 5, idempotency_key="once", fingerprint="one")
-    again = await store.submit_batch([request_] * 5, idempotency_key="once", fingerprint="one")
-    assert again == batch
-    assert await queued_ids(redis) == list(batch.jobs)
 
 
 async def test_the_sweep_puts_back_what_arq_s_unfenced_finish_removed(
