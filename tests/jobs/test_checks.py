@@ -1,6 +1,11 @@
 """What is wrong with Redis or the bucket is told in a line each."""
 
-from collections.abc import AsyncIterator
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from arq.connections import ArqRedis
@@ -9,6 +14,8 @@ from jobs import checks
 from jobs.connection import connect
 from jobs.settings import Settings
 from jobs.storage import PictureStore
+from local import programs
+from local.ports import free_port
 
 
 @pytest.fixture
@@ -63,3 +70,53 @@ def test_a_check_leaves_nothing_in_the_bucket(settings: Settings, pictures: Pict
     assert checks.bucket_warnings(pictures) == []
     listed = pictures._s3.list_objects_v2(Bucket=settings.s3_bucket, Prefix="check/")
     assert "Contents" not in listed
+
+
+async def test_a_redis_that_is_too_old_is_warned_of(
+    redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "OLDEST_REDIS", (99, 0))
+    (found,) = await checks.redis_warnings(redis)
+    assert found.endswith("Darkroom needs 99.0")
+
+
+@pytest.fixture
+def serving(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., PictureStore]]:
+    """Another S3 server, as a careless operator might have started it."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def serve(*options: str) -> PictureStore:
+        port = free_port()
+        (tmp_path / "darkroom").mkdir()
+        command = [programs.rclone(), "serve", "s3", str(tmp_path), "--addr", f"127.0.0.1:{port}"]
+        running.append(subprocess.Popen([*command, "--config", "", *options]))
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.05)
+        return PictureStore(settings.model_copy(update={"s3_endpoint": f"http://127.0.0.1:{port}"}))
+
+    yield serve
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def test_a_bucket_that_is_open_to_strangers_is_warned_of(
+    serving: Callable[..., PictureStore],
+) -> None:
+    (found,) = checks.bucket_warnings(serving())
+    assert "is public" in found
+
+
+def test_a_bucket_that_cannot_be_written_is_warned_of(
+    settings: Settings, serving: Callable[..., PictureStore]
+) -> None:
+    assert settings.s3_access_key is not None
+    assert settings.s3_secret_key is not None
+    pair = ",".join(
+        key.get_secret_value() for key in (settings.s3_access_key, settings.s3_secret_key)
+    )
+    (found,) = checks.bucket_warnings(serving("--read-only", "--auth-key", pair))
+    assert found.startswith("a picture cannot be stored")
