@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -132,14 +133,20 @@ class Outbox:
         return self._folder / f"{job_id}-{index}.picture"
 
     def _used_bytes(self) -> int:
-        return sum(entry.stat().st_size for entry in os.scandir(self._folder))
+        return sum(status.st_size for _, status in self._files())
 
     def _old_files(self) -> list[Path]:
         newest = time.time() - YOUNG_S
         try:
-            return [path for path in self._folder.iterdir() if path.stat().st_mtime < newest]
+            return [path for path, status in self._files() if status.st_mtime < newest]
         except OSError:
             return []
+
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        for path in self._folder.iterdir():
+            # An upload that ends meanwhile takes its file away.
+            with suppress(FileNotFoundError):
+                yield path, path.stat()
 
 
 def _forget(path: Path) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import os
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,18 @@ def test_a_picture_that_was_cut_off_is_not_taken_for_one(outbox: Outbox, image: 
     kept = outbox.keep(job_id, image, CONTENT)
     kept.path.write_bytes(kept.path.read_bytes()[:-1])
     assert outbox.find(job_id, 0) is None
+
+
+def test_files_that_leave_meanwhile_keep_no_picture_off_the_disk(
+    outbox: Outbox, image: Image
+) -> None:
+    def keep_and_let_go(_: int) -> bool:
+        kept = outbox.keep(new_job_id(), image, CONTENT)
+        kept.path.unlink(missing_ok=True)
+        return kept.is_on_disk
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(keep_and_let_go, range(2000)))
 
 
 def test_what_exceeds_the_limit_stays_in_memory(
