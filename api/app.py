@@ -86,6 +86,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     describe(app)
     own = (jobs, events, deliveries, batches, models, health, problem_kinds)
+    app.router.routes.extend(jobs.quick.routes)
     for routes in (*own, openai, automatic1111):
         app.include_router(routes.router)
     page.install(app, chosen)

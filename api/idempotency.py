@@ -17,6 +17,8 @@ IdempotencyKey = Annotated[
 ]
 
 
-def fingerprint(request: BaseModel) -> str:
+def fingerprint(key: str | None, request: BaseModel) -> str:
     """Tells whether a key is used again for the same request or for another one."""
+    if key is None:
+        return ""
     return hashlib.sha256(request.model_dump_json().encode()).hexdigest()

@@ -54,12 +54,6 @@ def record_from_hash(stored: Mapping[bytes, bytes]) -> Record:
     return {name.decode(): value.decode() for name, value in stored.items()}
 
 
-def record_from_list(flat: list[bytes]) -> Record:
-    """The fields as a script answers them, names and values in turn, as text."""
-    texts = [part.decode() for part in flat]
-    return dict(zip(texts[::2], texts[1::2], strict=True))
-
-
 def new_job(job_id: str, request: AdmittedRequest, created_ms: int) -> Job:
     """A job as it was just recorded."""
     return Job(
@@ -72,9 +66,13 @@ def new_job(job_id: str, request: AdmittedRequest, created_ms: int) -> Job:
 
 
 @lru_cache(maxsize=4096)
-def job_from_hash(job_id: str, stored: tuple[tuple[bytes, bytes], ...]) -> Job:
-    """A job from its record's fields as they lie in Redis; reading the same again costs little."""
-    return job_from_record(job_id, record_from_hash(dict(stored)))
+def job_from_fields(job_id: str, flat: tuple[bytes, ...]) -> Job:
+    """A job from its record as a script answers it, names and values in turn.
+
+    Reading the same again costs little.
+    """
+    texts = [part.decode() for part in flat]
+    return job_from_record(job_id, dict(zip(texts[::2], texts[1::2], strict=True)))
 
 
 def job_from_record(job_id: str, record: Record) -> Job:

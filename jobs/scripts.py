@@ -14,6 +14,7 @@ from jobs.exchange import Exchange
 USES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "submit": ("fair",),
+        "look": (),
         "claim": ("fair", "tell", "owe"),
         "report": ("tell",),
         "emit": ("tell",),
@@ -50,6 +51,7 @@ class Scripts:
     def __init__(self, exchange: Exchange) -> None:
         (
             self.submit,
+            self.look,
             self.claim,
             self.report,
             self.emit,

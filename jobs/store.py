@@ -29,12 +29,10 @@ from jobs.model import (
 from jobs.record import (
     Fields,
     batch_from_record,
-    job_from_hash,
-    job_from_record,
+    job_from_fields,
     new_job,
     new_job_id,
     record_from_hash,
-    record_from_list,
 )
 from jobs.scripts import Scripts
 from jobs.settings import Settings
@@ -142,26 +140,21 @@ class JobStore:
         Raises:
             JobNotFoundError: there is no such job, or its record has expired.
         """
-        stored: dict[bytes, bytes] = await self._exchange("HGETALL", keys.job(job_id))
+        stored, ahead = await self._scripts.look(
+            keys=[keys.job(job_id)], args=[job_id, keys.queue("")]
+        )
         if not stored:
             raise JobNotFoundError(job_id)
-        job = job_from_hash(job_id, tuple(stored.items()))
-        if job.status is JobStatus.QUEUED:
-            ahead = await self._exchange("ZRANK", keys.queue(job.request.model), job_id)
-            return await self._with_standing(job, ahead or 0)
-        return job if job.status.finished else await self._with_standing(job)
+        job = job_from_fields(job_id, tuple(stored))
+        return job if job.status.finished else await self._with_standing(job, ahead)
 
-    async def _with_standing(self, job: Job, ahead: int = 0) -> Job:
-        """An unfinished job with its place in line and the estimate of its end.
-
-        Running jobs stand behind all that wait, since their score is a time.
-        """
+    async def _with_standing(self, job: Job, ahead: int) -> Job:
+        """An unfinished job with its place in line, while it waits, and the estimate of its end."""
         standing = await self._standings.of(job.request.model)
-        if job.status is JobStatus.QUEUED:
-            place = QueuePlace(position=ahead, workers=standing.workers)
-            job = job.model_copy(update={"queue": place})
+        is_waiting = job.status is JobStatus.QUEUED
+        place = QueuePlace(position=ahead, workers=standing.workers) if is_waiting else None
         expected = estimate(job, standing, ahead=ahead, now=datetime.now(UTC))
-        return job.model_copy(update={"estimate": expected})
+        return job.model_copy(update={"queue": place, "estimate": expected})
 
     async def attempts(self, job_id: str) -> int:
         """How often a job has been started so far; 0 also for one that is not there."""
@@ -187,7 +180,7 @@ class JobStore:
             await self._give_up(lease, "too-many-attempts", detail)
             return None
         try:
-            return job_from_record(job_id, record_from_list(flat)), lease
+            return job_from_fields(job_id, tuple(flat)), lease
         except (KeyError, ValueError):
             log.exception("the record of job %s cannot be read", job_id)
             await self._give_up(lease, "internal-error", "the job's record cannot be read")

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch.nn import functional
 from transformers import AutoConfig
 
 from pipelines.batch_invariance import make_batch_invariant
@@ -76,6 +77,7 @@ class Janus(Pipeline):
         model, processor = components.model, components.processor
         self.vq = model.model.vqmodel
         self.image_tokens: int = model.model.vision_model.config.num_image_tokens
+        self._side: int = model.config.vq_config.num_patches
         self._size = _picture_size(model.config)
         self._check_spec()
         self.prompts = ChatPrompts(processor, model.generation_config, spec.prompt_tokens)
@@ -184,7 +186,7 @@ class Janus(Pipeline):
 
     @torch.inference_mode()
     def preview(self, state: State) -> Image.Image | None:
-        """The tokens so far, decoded, with the last one for all that are to come.
+        """The rows begun, decoded, the last token filling its row and the last line the rest.
 
         Every image is shown once, and more often as long as that takes little of the time.
         """
@@ -193,7 +195,7 @@ class Janus(Pipeline):
             return None
         if state.is_shown and begun_s < self._next_preview_s:
             return None
-        tokens = state.tokens.clone()
+        tokens = state.tokens[: math.ceil(done / self._side) * self._side].clone()
         tokens[done:] = tokens[done - 1]
         [picture] = self._pixels(tokens.unsqueeze(0))
         picture.thumbnail((MAX_SIDE, MAX_SIDE))
@@ -241,9 +243,16 @@ class Janus(Pipeline):
         return Embedding({"keys and values": self.tokens.prefill(tokens)})
 
     def _pixels(self, tokens: torch.Tensor) -> list[Image.Image]:
-        """(batch, image tokens) to pictures."""
-        pixels: torch.Tensor = self.vq.decode(tokens.to(self.device))
-        return to_images(pixels, *self._colours)
+        """(batch, image tokens) to pictures; where rows are missing the last line goes on.
+
+        By the parts of transformers' `JanusVQVAE.decode`, which takes whole pictures only: a
+        preview of a few rows costs as little as they are.
+        """
+        rows = tokens.to(self.device).unflatten(1, (-1, self._side))
+        codes = functional.normalize(self.vq.quantize.embedding(rows), dim=-1)
+        pixels = self.vq.decoder(self.vq.post_quant_conv(codes.permute(0, 3, 1, 2)))
+        missing = self._size[1] - pixels.shape[-2]
+        return to_images(functional.pad(pixels, (0, 0, 0, missing), "replicate"), *self._colours)
 
 
 def _rows(request: ImageRequest) -> int:

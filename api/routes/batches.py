@@ -88,7 +88,7 @@ async def submit(
     return await parts.jobs.submit_batch(
         _admitted(request.requests(), parts.catalog),
         idempotency_key=idempotency_key or "",
-        fingerprint=fingerprint(request),
+        fingerprint=fingerprint(idempotency_key, request),
     )
 
 

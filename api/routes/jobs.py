@@ -13,6 +13,7 @@ from api.admission import admit
 from api.idempotency import IdempotencyKey, fingerprint
 from api.parts import Deps
 from api.presenting import answer, etag, with_urls
+from api.quick import QuickRoute
 from api.waiting import PreferHeader, WaitQuery, hold, wait_s
 from jobs import listing
 from jobs.errors import JobNotFoundError, TransitionError
@@ -23,9 +24,11 @@ from jobs.store import DEFAULT_TENANT
 ETAG_HEADER = {"ETag": {"description": "Send it as `If-None-Match`.", "schema": {"type": "string"}}}
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+#: Submit and poll, of which there are many.
+quick = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=QuickRoute)
 
 
-@router.post(
+@quick.post(
     "",
     status_code=status.HTTP_202_ACCEPTED,
     summary="Submit a job",
@@ -49,7 +52,7 @@ async def submit(
     job = await parts.jobs.submit(
         admit(request, parts.catalog),
         idempotency_key=idempotency_key or "",
-        fingerprint=fingerprint(request),
+        fingerprint=fingerprint(idempotency_key, request),
     )
     if for_s := wait_s(wait, prefer):
         job = await hold(parts, job, for_s, lambda job: job.status.finished)
@@ -101,7 +104,7 @@ async def list_jobs(
     return JobPage(jobs=[with_urls(job, parts) for job in page.jobs], next=page.next)
 
 
-@router.get(
+@quick.get(
     "/{job_id}",
     summary="Look at a job",
     response_model=Job,
