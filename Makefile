@@ -15,7 +15,7 @@ PORT   ?= 8420
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check format train-demo bench-engine bench-sdxl bench-janus bench-janus-gpu bench-start bench-backlog bench-api chaos lock clean
+.PHONY: help run test check format docs train-demo bench-engine bench-sdxl bench-janus bench-janus-gpu bench-start bench-backlog bench-api bench-estimate chaos lock clean
 
 help:  ## print this menu
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ check: $(VENV)/ready  ## lint, format, types and import rules
 
 format: $(VENV)/ready  ## put the code into its form
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+docs: $(VENV)/ready  ## write the pages that are made from code
+	@$(BIN)/python -m docs.reference
 
 train-demo: $(VENV)/ready  ## train the models that ship with the repository (resumable)
 	@$(BIN)/python -m pipelines.demo.train
@@ -58,6 +61,9 @@ bench-backlog: $(VENV)/ready  ## submit, look and claim from 1 k to 100 k jobs
 
 bench-api: $(VENV)/ready  ## submits, polls and 2,000 waiters, against a bare app
 	@$(BIN)/python -m bench.api
+
+bench-estimate: $(VENV)/ready  ## how far estimates lie from what comes
+	@$(BIN)/python -m bench.estimate
 
 chaos: $(VENV)/ready  ## kill every process of a working stack, again and again; nothing may be lost
 	@$(BIN)/python -m bench.chaos

@@ -13,7 +13,7 @@ from jobs.connection import connect
 from jobs.model import Image, OutputFormat
 from jobs.settings import Settings
 from jobs.storage import PictureStore, picture_key
-from jobs.store import JobStore, new_job_id
+from jobs.store import JobStore
 from pipelines.catalog import Catalog
 
 PROMPT = "a red circle on a blue background"
@@ -88,7 +88,7 @@ def test_cancelling_answers_with_the_final_state_and_can_be_repeated(client: Tes
         assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
 
 
-@pytest.mark.parametrize("job_id", [new_job_id(), "nonsense", "..%2f..%2fetc", "*", "x" * 500])
+@pytest.mark.parametrize("job_id", ["0" * 32, "nonsense", "..%2f..%2fetc", "*", "x" * 500])
 def test_an_unknown_job_is_not_found(client: TestClient, job_id: str) -> None:
     answer = client.get(f"/v1/jobs/{job_id}")
     assert answer.status_code == 404

@@ -22,12 +22,17 @@ PAGES = {
     "docs/automatic1111.md": {"circle.png"},
     "docs/client.md": {"again", "circle-7.png", "circle-8.png", "out", "star.png"},
     "docs/openai.md": {"circle-0.png", "circle-1.png"},
+    "docs/quickstart.md": {
+        *("from-curl.png", "from-python.png", "from-command", "from-openai.png"),
+        "from-automatic1111.png",
+    },
 }
 
 
 def programs(text: str) -> Iterator[list[str]]:
     """A page's Python, each on its own, and then its shell commands, as one reader types them."""
     commands = []
+    # What stands in a block of no language is for the reader's eyes.
     for language, snippet in re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         if language == "python":
             yield [sys.executable, "-c", snippet]
