@@ -23,8 +23,8 @@ help:  ## print this menu
 run: $(VENV)/ready  ## start everything, make a picture, keep serving (PROMPT=, MODEL=, PORT=, ONCE=1)
 	@DARKROOM_PORT=$(PORT) $(BIN)/darkroom-server up --model "$(MODEL)" --prompt "$$PROMPT" $(if $(ONCE),--once)
 
-test: check  ## check, then run every test
-	@$(BIN)/python -m pytest
+test: check  ## check, then run every test, two files at a time
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/ready  ## lint, format, types and import rules
 	@$(BIN)/ruff check .

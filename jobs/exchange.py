@@ -1,9 +1,13 @@
 """Commands that are asked for in the same turn of the event loop reach Redis together."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from arq.connections import ArqRedis
+from hiredis import pack_command
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
 
 from jobs.connection import redis_errors
 from jobs.errors import StoreUnavailableError
@@ -47,10 +51,7 @@ class Exchange:
     async def _run(self, asked: list[tuple[tuple[Any, ...], asyncio.Future[Any]]]) -> None:
         try:
             with redis_errors():
-                async with self._redis.pipeline(transaction=False) as pipe:
-                    for command, _ in asked:
-                        pipe.execute_command(*command)
-                    outcomes = await pipe.execute(raise_on_error=False)
+                outcomes = await self._talk([command for command, _ in asked])
         except StoreUnavailableError as error:
             outcomes = [StoreUnavailableError(str(error)) for _ in asked]
         for (_, answer), outcome in zip(asked, outcomes, strict=True):
@@ -61,3 +62,21 @@ class Exchange:
                 answer.set_exception(outcome)
             else:
                 answer.set_result(outcome)
+
+    async def _talk(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """What a pipeline of redis-py does, which writes commands down in Python, part by part."""
+        pool = self._redis.connection_pool
+        connection = await pool.get_connection()
+        try:
+            await connection.send_packed_command(b"".join(map(pack_command, commands)))
+            return [await self._answer(connection, command[0]) for command in commands]
+        finally:
+            await pool.release(connection)
+
+    async def _answer(self, connection: AbstractConnection, name: str) -> Any:
+        try:
+            answer = await connection.read_response()
+        except ResponseError as error:
+            return error
+        understand = self._redis.response_callbacks.get(name)
+        return understand(answer) if understand else answer
