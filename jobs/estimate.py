@@ -25,6 +25,14 @@ def estimate(job: Job, standing: Standing, *, ahead: int, now: datetime) -> Esti
     return _made(pace.seconds_for((ahead + 1) * mean_work), run_s)
 
 
+def images_per_s(job: Job, step: int, now: datetime) -> float | None:
+    """How fast a running job's images come, when it is at some step; None at its very start."""
+    if not step or job.started_at is None:
+        return None
+    elapsed_s = (now - job.started_at).total_seconds()
+    return round(step / job.request.steps / elapsed_s, 3) if elapsed_s > 0 else None
+
+
 def _left_s(job: Job, run_s: float, elapsed_s: float) -> float:
     """What a running job still needs: at first by such jobs, then by its own steps."""
     share = job.progress.step / job.progress.steps

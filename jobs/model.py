@@ -258,6 +258,9 @@ class Progress(BaseModel):
 
     step: int = Field(ge=0)
     steps: int = Field(ge=0)
+    images_per_s: float | None = Field(
+        None, description="While it runs: how fast its images come, by the steps done so far."
+    )
 
 
 class QueuePlace(BaseModel):
@@ -267,6 +270,7 @@ class QueuePlace(BaseModel):
 
     position: int = Field(description="How many jobs of the same model start before this one.")
     workers: int = Field(description="How many workers serve the model now.")
+    eta_s: float | None = Field(None, description="As in the job's estimate.")
 
 
 class Estimate(BaseModel):

@@ -5,14 +5,14 @@ import json
 import logging
 from collections.abc import Awaitable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 from arq.connections import ArqRedis
 
 from jobs import keys, queue
 from jobs.connection import redis_errors
 from jobs.errors import JobNotFoundError, LeaseLostError, TransitionError
-from jobs.estimate import estimate
+from jobs.estimate import estimate, images_per_s
 from jobs.events import EventKind
 from jobs.exchange import Exchange
 from jobs.lease import Lease
@@ -149,12 +149,17 @@ class JobStore:
         return job if job.status.finished else await self._with_standing(job, ahead)
 
     async def _with_standing(self, job: Job, ahead: int) -> Job:
-        """An unfinished job with its place in line, while it waits, and the estimate of its end."""
-        standing = await self._standings.of(job.request.model)
-        is_waiting = job.status is JobStatus.QUEUED
-        place = QueuePlace(position=ahead, workers=standing.workers) if is_waiting else None
-        expected = estimate(job, standing, ahead=ahead, now=datetime.now(UTC))
-        return job.model_copy(update={"queue": place, "estimate": expected})
+        """An unfinished job with the estimate of its end, and its place in line or its speed."""
+        standing, now = await self._standings.of(job.request.model), datetime.now(UTC)
+        expected = estimate(job, standing, ahead=ahead, now=now)
+        known: dict[str, Any] = {"estimate": expected}
+        if job.status is JobStatus.QUEUED:
+            eta_s = expected.eta_s if expected else None
+            known["queue"] = QueuePlace(position=ahead, workers=standing.workers, eta_s=eta_s)
+        else:
+            speed = images_per_s(job, job.progress.step, now)
+            known["progress"] = job.progress.model_copy(update={"images_per_s": speed})
+        return job.model_copy(update=known)
 
     async def attempts(self, job_id: str) -> int:
         """How often a job has been started so far; 0 also for one that is not there."""

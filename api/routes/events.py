@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response, status
@@ -15,6 +16,7 @@ from api.presenting import with_url, with_urls
 from api.routes.jobs import checked
 from api.waiting import follow
 from jobs import events
+from jobs.estimate import images_per_s
 from jobs.events import Event, EventKind
 from jobs.model import Image, Job, JobStatus
 
@@ -31,9 +33,9 @@ What happens to a job, until its end.
 
 | event | data |
 | --- | --- |
-| `queued` | `position` and `workers`; whenever they change, without an id |
+| `queued` | `position`, `workers` and `eta_s`; whenever the first two change, without an id |
 | `running` | `attempt` and `worker` |
-| `progress` | `step` and `steps`, summed over the job's images |
+| `progress` | `step` and `steps`, summed over the job's images, and `images_per_s` |
 | `preview` | a small picture as base64 in `data`, its `content_type`, `index` and `step` |
 | `image` | a stored picture, with its address |
 | `end` | the whole job; the stream closes |
@@ -77,9 +79,9 @@ async def _stream(parts: Parts, job: Job, after: str) -> AsyncIterator[bytes]:
     """Events as they happen, a waiting job's place whenever it changes, and signs of life."""
     spoken_at, place = time.monotonic(), None
     async for standing, news in follow(parts, job, after, _patience_s):
-        if standing.queue and standing.queue != place:
-            place, spoken_at = standing.queue, time.monotonic()
-            yield _event(EventKind.QUEUED, place.model_dump_json())
+        if (queue := standing.queue) and (queue.position, queue.workers) != place:
+            place, spoken_at = (queue.position, queue.workers), time.monotonic()
+            yield _event(EventKind.QUEUED, queue.model_dump_json())
         for event in news:
             spoken_at = time.monotonic()
             yield _event(event.kind, _data(event, standing, parts), event.id)
@@ -97,7 +99,9 @@ def _data(event: Event, job: Job, parts: Parts) -> str:
     data: dict[str, Any] = event.data
     match event.kind:
         case EventKind.PROGRESS:
-            data = {**data, "steps": job.progress.steps}
+            at = datetime.fromtimestamp(events.unix_ms(event.id) / 1000, UTC)
+            speed = images_per_s(job, data["step"], at)
+            data = {**data, "steps": job.progress.steps, "images_per_s": speed}
         case EventKind.IMAGE:
             return with_url(Image.model_validate(data), job, parts).model_dump_json()
         case EventKind.END:

@@ -1,7 +1,7 @@
 """What the service answers with. A test holds these against its OpenAPI description."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
 
 
@@ -57,6 +57,8 @@ class Progress(Answer):
 
     step: int
     steps: int
+    #: While it runs, and not what makes one progress another.
+    images_per_s: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,8 @@ class QueuePlace(Answer):
 
     position: int
     workers: int
+    #: Seconds until its pictures should be there, once that is known; it makes no other place.
+    eta_s: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

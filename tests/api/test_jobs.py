@@ -46,7 +46,7 @@ def test_a_submitted_job_is_accepted_and_told_where_to_look(client: TestClient) 
     assert answer.status_code == 202
     assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
     assert job["status"] == "queued"
-    assert job["queue"] == {"position": 0, "workers": 0}
+    assert job["queue"] == {"position": 0, "workers": 0, "eta_s": None}
     assert client.get(answer.headers["location"]).json() == job
 
 
@@ -68,7 +68,7 @@ def test_a_finished_job_shows_each_picture_with_an_address_that_works(
     job = client.get(f"/v1/jobs/{job_id}").json()
     (image,) = job["images"]
     assert job["status"] == "succeeded"
-    assert job["progress"] == {"step": 20, "steps": 20}
+    assert job["progress"] == {"step": 20, "steps": 20, "images_per_s": None}
     assert job["created_at"] <= job["started_at"] <= job["finished_at"]
     assert {name: image[name] for name in ("seed", "width", "height", "size_bytes")} == {
         "seed": 7,

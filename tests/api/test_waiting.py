@@ -181,8 +181,11 @@ async def test_a_watcher_sees_a_job_from_its_place_in_line_to_its_end(
     seen = await reading
     kinds = [event["event"] for event in seen]
     assert kinds == ["queued", "running", *["progress"] * 5, "preview", "image", "end"]
-    assert json.loads(seen[0]["data"]) == {"position": 0, "workers": 0}
-    assert json.loads(seen[6]["data"]) == {"step": 5, "steps": 20}
+    assert json.loads(seen[0]["data"]) == {"position": 0, "workers": 0, "eta_s": None}
+    progress = json.loads(seen[6]["data"])
+    # A quarter of one image, in well under ten seconds.
+    assert progress.pop("images_per_s") > 0.025
+    assert progress == {"step": 5, "steps": 20}
     assert json.loads(seen[-2]["data"])["url"].startswith("http")
     end = json.loads(seen[-1]["data"])
     assert (end["id"], end["status"]) == (job_id, "succeeded")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.estimate import estimate
+from jobs.estimate import estimate, images_per_s
 from jobs.model import AdmittedRequest, Job, JobStatus, Progress, QueuePlace
 from jobs.pace import Pace
 from jobs.record import new_job
@@ -54,6 +54,14 @@ def test_who_waits_is_told_of_those_ahead_and_of_its_own_run(request_: AdmittedR
     told = estimate(waiting(request_, 9, 1), known, ahead=9, now=NOW)
     assert told is not None
     assert (told.wait_s, told.run_s, told.eta_s) == (20, 8, 28)
+
+
+def test_a_running_job_s_speed_is_that_of_its_steps_so_far(request_: AdmittedRequest) -> None:
+    job = running(request_, for_s=4, step=request_.steps)
+    assert images_per_s(job, 2 * request_.steps, NOW) == 0.5
+    assert images_per_s(job, 0, NOW) is None
+    # Of an earlier attempt.
+    assert images_per_s(job, 5, NOW - timedelta(seconds=5)) is None
 
 
 @given(share=st.floats(0.05, 1), speed=st.floats(0.25, 4))

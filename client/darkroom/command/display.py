@@ -83,7 +83,7 @@ class LiveDisplay(Display):
                     self._task,
                     total=event.steps,
                     completed=event.step,
-                    count=f"step {event.step} of {event.steps}",
+                    count=_count(event),
                 )
             case _ if stage := _stage(event):
                 self._bar.update(self._task, description=stage)
@@ -136,13 +136,25 @@ def _protocol(choice: PreviewChoice) -> inline.Protocol | None:
             return inline.Protocol(name)
 
 
+def _ahead(jobs: int) -> str:
+    return f"queued: {jobs} job{'' if jobs == 1 else 's'} ahead"
+
+
+def _count(progress: model.Progress) -> str:
+    steps = f"step {progress.step} of {progress.steps}"
+    speed = progress.images_per_s
+    return f"{steps}, {speed:.2g} images/s" if speed else steps
+
+
 def _stage(event: Event) -> str:
     """A stage in words; empty for what goes on within one."""
     match event:
         case QueuePlace(workers=0):
             return "queued: no worker serves this model yet"
-        case QueuePlace(position=ahead):
-            return f"queued: {ahead} jobs ahead"
+        case QueuePlace(position=ahead, eta_s=None):
+            return _ahead(ahead)
+        case QueuePlace(position=ahead, eta_s=eta_s):
+            return f"{_ahead(ahead)}, ready in about {eta_s:.0f} s"
         case Running(attempt=1):
             return "running"
         case Running(attempt=attempt):
