@@ -12,12 +12,13 @@ from api import problems
 from api.body_limit import BodyLimit
 from api.compat import automatic1111, openai
 from api.compat.automatic1111 import picture_info
+from api.observing import Observed
 from api.openapi import describe
 from api.parts import Parts
 from api.presenting import with_urls
-from api.routes import batches, deliveries, events, health, jobs, models, page
+from api.routes import batches, deliveries, events, health, jobs, metrics, models, page, queues
 from api.routes import problems as problem_kinds
-from jobs import checks, logs
+from jobs import checks, logs, tracing
 from jobs.connection import connect
 from jobs.settings import Settings
 from jobs.settings import settings as process_settings
@@ -45,7 +46,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         CatalogError: the catalogue cannot be read, or lacks a model that the settings name.
     """
     chosen = settings or process_settings()
-    logs.configure(chosen.log_level)
+    logs.configure(chosen.log_level, chosen.log_format)
     catalog = Catalog.load(chosen.catalog).only(chosen.models)
     catalog.only(list(chosen.openai_model_aliases.values()))
 
@@ -59,18 +60,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             pictures=PictureStore(chosen),
             signals=Signals(redis),
         )
-        background = [
-            asyncio.create_task(work)
-            for work in (
-                _warn(app.state.parts),
-                app.state.parts.signals.listen(),
-                _deliver(app.state.parts),
-            )
-        ]
-        yield
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        with tracing.exporting(chosen.otlp_endpoint, "darkroom-api"):
+            background = [
+                asyncio.create_task(work)
+                for work in (
+                    _warn(app.state.parts),
+                    app.state.parts.signals.listen(),
+                    _deliver(app.state.parts),
+                )
+            ]
+            yield
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
         await redis.aclose()
 
     # The pages at /docs bring their scripts along, so no reader's browser calls anybody else.
@@ -85,7 +87,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes, at=larger)
     problems.install(app)
     describe(app)
-    own = (jobs, events, deliveries, batches, models, health, problem_kinds)
+    app.add_middleware(Observed)
+    own = (jobs, events, deliveries, batches, models, queues, health, metrics, problem_kinds)
     app.router.routes.extend(jobs.quick.routes)
     for routes in (*own, openai, automatic1111):
         app.include_router(routes.router)

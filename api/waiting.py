@@ -3,13 +3,14 @@
 import re
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Annotated
 
 from fastapi import Header, Query
 
+from api.observing import held
 from api.parts import Parts
-from jobs import events, keys
+from jobs import events, keys, metrics
 from jobs.errors import JobNotFoundError, StoreUnavailableError
 from jobs.events import Event, EventKind
 from jobs.model import Job
@@ -40,10 +41,17 @@ def wait_s(asked: float | None, prefer: str | None) -> float:
 
 
 @asynccontextmanager
-async def watching(parts: Parts, job_id: str) -> AsyncIterator[Ring]:
-    """Rings whenever something happens to a job."""
-    async with parts.signals.on(keys.changes(job_id)) as ring:
-        yield ring
+async def watching(
+    parts: Parts, job_id: str, measured: AbstractContextManager[None]
+) -> AsyncIterator[Ring]:
+    """Rings whenever something happens to a job.
+
+    Args:
+        measured: counts those who watch.
+    """
+    with measured:
+        async with parts.signals.on(keys.changes(job_id)) as ring:
+            yield ring
 
 
 async def hold(parts: Parts, job: Job, for_s: float, is_due: Callable[[Job], bool]) -> Job:
@@ -51,7 +59,7 @@ async def hold(parts: Parts, job: Job, for_s: float, is_due: Callable[[Job], boo
     if not for_s or is_due(job) or job.status.finished:
         return job
     until = time.monotonic() + for_s
-    async with watching(parts, job.id) as ring:
+    async with watching(parts, job.id, held()) as ring:
         while (left_s := until - time.monotonic()) > 0:
             await ring.wait(left_s)
             job = await parts.jobs.get(job.id)
@@ -72,7 +80,7 @@ async def follow(
         after: the id of the last event that is known already.
         patience_s: how long to wait for news of a job as it stands.
     """
-    async with watching(parts, job.id) as ring:
+    async with watching(parts, job.id, metrics.HTTP_STREAMS.track_inprogress()) as ring:
         while True:
             await ring.wait(patience_s(job))
             was_finished = job.status.finished

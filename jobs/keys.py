@@ -43,7 +43,7 @@ def load(model: str) -> str:
 
 
 def pace(model: str) -> str:
-    """A hash: the work done lately, and the time that took."""
+    """A hash: the work done lately, the time that took, and when each worker last ended some."""
     return f"darkroom:pace:{model}"
 
 

@@ -20,6 +20,8 @@ class Pace:
     work: float = 0
     #: The time in which that work was done, by all workers together.
     busy_ms: float = 0
+    #: The same time, but counted once for each worker that did some of it.
+    worker_ms: float = 0
     jobs: float = 0
     #: From each job's start to its end.
     ran_ms: float = 0
@@ -40,6 +42,10 @@ class Pace:
     def seconds_for(self, work: float) -> float:
         """In how many seconds the workers together do that much work; inf when unknown."""
         return work * self.busy_ms / self.work / 1000 if self.work else math.inf
+
+    def worker_seconds_for(self, work: float) -> float:
+        """How many seconds one worker needs for that much work; inf when unknown."""
+        return work * self.worker_ms / self.work / 1000 if self.work else math.inf
 
     def run_seconds(self, length: float) -> float:
         """How long a job of that length runs, by a line through those that ended; inf when unknown.

@@ -1,6 +1,7 @@
 """The line that jobs wait in, through arq: one queue a model, JSON on the wire."""
 
 import time
+from typing import Final
 
 from arq.connections import ArqRedis
 from arq.jobs import serialize_job
@@ -11,6 +12,8 @@ from jobs.standing import WORKER_SEEN_S
 
 #: The arq function that workers register.
 FUNCTION = "develop"
+#: How many places a lane has, as `lua/fair.lua` has it.
+LANE_WIDTH: Final = 2**50
 
 
 def definition(job_id: str) -> bytes:
@@ -22,6 +25,12 @@ def definition(job_id: str) -> bytes:
 def lane_number(lane: Lane) -> int:
     """How `lua/fair.lua` knows a lane: below zero, and the lower the sooner."""
     return list(Lane).index(lane) - len(Lane)
+
+
+def places(lane: Lane) -> tuple[int, int]:
+    """The scores of a lane's waiting jobs: the first one, and where the next lane begins."""
+    first = lane_number(lane) * LANE_WIDTH
+    return first, first + LANE_WIDTH
 
 
 async def workers(redis: ArqRedis, models: list[str]) -> dict[str, int]:

@@ -35,6 +35,11 @@ def first_id_at(moment: datetime) -> str:
     return f"{int(moment.timestamp() * 1000):012x}" + "0" * 20
 
 
+def made_at_ms(job_id: str) -> int:
+    """When an id was made, in Unix time."""
+    return int(job_id[:12], 16)
+
+
 def new_fields(request: AdmittedRequest) -> Fields:
     """What a record begins with; the submit script adds time, place, tenant and work."""
     fields: dict[str, str | int] = {

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from jobs.logs import LogFormat
 from jobs.webhooks.signing import secrets_in
 from jobs.webhooks.targets import Guard
 
@@ -19,6 +20,7 @@ class Settings(BaseSettings):
         frozen=True,
         extra="forbid",
         use_attribute_docstrings=True,
+        populate_by_name=True,
         # What is wrong may be a secret.
         hide_input_in_errors=True,
     )
@@ -119,6 +121,15 @@ class Settings(BaseSettings):
 
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     """How much is logged."""
+    log_format: LogFormat = LogFormat.TEXT
+    """`text` for people, or `json`: one object a line, with job and trace id."""
+    worker_metrics_host: str = "127.0.0.1"
+    """The address that a worker's metrics and health are served on."""
+    worker_metrics_port: int | None = Field(None, ge=1, le=65_535)
+    """The port that a worker's metrics and health are served on; without one they are not."""
+    otlp_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    """The collector that takes traces by OTLP over HTTP, such as `http://localhost:4318`; without
+    one there are none. Under OpenTelemetry's own name, `OTEL_EXPORTER_OTLP_ENDPOINT`."""
 
     @field_validator("models", "webhook_allow", "webhook_retries_s", mode="before")
     @classmethod

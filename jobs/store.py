@@ -10,6 +10,7 @@ from typing import Any, cast
 from arq.connections import ArqRedis
 
 from jobs import keys, queue
+from jobs.backlog import Backlogs
 from jobs.connection import redis_errors
 from jobs.errors import JobNotFoundError, LeaseLostError, TransitionError
 from jobs.estimate import estimate, images_per_s
@@ -59,6 +60,7 @@ class JobStore:
         self._exchange = Exchange(redis)
         self._scripts = Scripts(self._exchange)
         self._standings = Standings(self._exchange)
+        self.backlogs = Backlogs(self._exchange, self._standings)
         self._submission = Submission(self._scripts, self._standings, settings)
         #: Where each model's sweep goes on.
         self._cursors: dict[str, int] = {}
@@ -165,6 +167,11 @@ class JobStore:
         """How often a job has been started so far; 0 also for one that is not there."""
         lines: bytes | None = await self._exchange("HGET", keys.job(job_id), "attempts")
         return (lines or b"").count(b"\n")
+
+    async def traceparent(self, job_id: str) -> str | None:
+        """The trace that a job belongs to (W3C Trace Context), if it was traced."""
+        stored: bytes | None = await self._exchange("HGET", keys.job(job_id), "traceparent")
+        return stored.decode() if stored else None
 
     async def claim(self, job_id: str, model: str, worker: str) -> tuple[Job, Lease] | None:
         """Take a job that arq has handed out. None when there is nothing left to do on it.

@@ -1,13 +1,13 @@
 """Taking jobs in: one or many, atomically, once for each idempotency key, within bounds."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jobs import keys, queue
+from jobs import keys, metrics, queue, tracing
 from jobs.errors import IdempotencyError, QueueFullError, WebhookRefusedError
 from jobs.model import AdmittedRequest
-from jobs.record import Fields, new_fields, new_job_id
+from jobs.record import new_fields, new_job_id
 from jobs.scripts import Scripts
 from jobs.settings import Settings
 from jobs.standing import Standings
@@ -55,38 +55,39 @@ class Submission:
         for number, request in enumerate(requests):
             self._check_webhook(request, f"jobs.{number}." if batch_id else "")
         job_ids = [new_job_id() for _ in requests]
-        further: Fields = {"batch": batch_id} if batch_id else {}
-        keys_of_jobs = [
-            key
-            for job_id, request in zip(job_ids, requests, strict=True)
-            for key in (*keys.of_job(job_id, request.model), keys.index(tenant))
-        ]
-        described = [
-            _described(job_id, request, tenant, further)
-            for job_id, request in zip(job_ids, requests, strict=True)
-        ]
-        outcome, *found = await self._scripts.submit(
-            keys=[
-                keys.idempotency(tenant, idempotency_key) if idempotency_key else "",
-                keys.batch(batch_id) if batch_id else "",
-                *keys_of_jobs,
-            ],
-            args=[
-                len(requests),
-                fingerprint,
-                self._retention_ms,
-                batch_id or job_ids[0],
-                self._most_jobs,
-                self._most_work,
-                *described,
-            ],
-        )
+        submitted_id = batch_id or job_ids[0]
+        with tracing.span(
+            "submit", kind=tracing.PRODUCER, attributes={"darkroom.id": submitted_id}
+        ):
+            further = {"batch": batch_id, "traceparent": tracing.traceparent()}
+            outcome, *found = await self._scripts.submit(
+                keys=[
+                    keys.idempotency(tenant, idempotency_key) if idempotency_key else "",
+                    keys.batch(batch_id) if batch_id else "",
+                    *_keys_of(job_ids, requests, tenant),
+                ],
+                args=[
+                    len(requests),
+                    fingerprint,
+                    self._retention_ms,
+                    submitted_id,
+                    self._most_jobs,
+                    self._most_work,
+                    *(
+                        _described(job_id, request, tenant, further)
+                        for job_id, request in zip(job_ids, requests, strict=True)
+                    ),
+                ],
+            )
         match outcome.decode():
             case "conflict":
                 raise IdempotencyError(idempotency_key)
             case "full":
                 number, jobs, work = map(int, found)
                 raise await self._refusal(requests[number], jobs=jobs, work=work)
+            case "created":
+                for request in requests:
+                    metrics.SUBMITTED.labels(request.model, request.lane).inc()
         kept_id, *since = found
         return Taken(kept_id.decode(), *since)
 
@@ -122,9 +123,24 @@ class Submission:
         return QueueFullError(request.model, detail, limit, pace.retry_after_s(excess))
 
 
-def _described(job_id: str, request: AdmittedRequest, tenant: str, further: Fields) -> str:
-    """What the script needs to know of a job."""
-    fields = {**new_fields(request), **further}
+def _keys_of(job_ids: Sequence[str], requests: Sequence[AdmittedRequest], tenant: str) -> list[str]:
+    return [
+        key
+        for job_id, request in zip(job_ids, requests, strict=True)
+        for key in (*keys.of_job(job_id, request.model), keys.index(tenant))
+    ]
+
+
+def _described(
+    job_id: str, request: AdmittedRequest, tenant: str, further: Mapping[str, str | None]
+) -> str:
+    """What the script needs to know of a job.
+
+    Args:
+        further: fields of its record; those that are None are left out.
+    """
+    told = {name: value for name, value in further.items() if value is not None}
+    fields = {**new_fields(request), **told}
     return json.dumps(
         {
             "id": job_id,

@@ -1,6 +1,7 @@
 """Turns finished states into pictures on a thread of its own, several of a kind together."""
 
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -57,6 +58,7 @@ class Decoder:
         batch = self._next()
         if not batch:
             return
+        begun_s = time.time()
         handles, states = [handle for handle, _ in batch], [state for _, state in batch]
         try:
             with (
@@ -70,6 +72,7 @@ class Decoder:
                 self.add(handles)
         else:
             for handle, picture in done:
+                handle.passed(Phase.DECODE, begun_s)
                 self._on_picture(handle, picture)
 
     def _next(self) -> list[tuple[Handle, State]]:

@@ -1,6 +1,7 @@
 """Turns requests into states on a thread of its own, in the order in which they came."""
 
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ import torch
 
 from pipelines.device import use_own_stream, wait_for
 from pipelines.handle import Handle
-from pipelines.pipeline import Pipeline, State
+from pipelines.pipeline import Phase, Pipeline, State
 
 
 class Encoder:
@@ -76,6 +77,7 @@ class Encoder:
         return None
 
     def _encode(self, handle: Handle, pipeline: Pipeline) -> None:
+        begun_s = time.time()
         try:
             state = pipeline.encode(handle.request)
             wait_for(self._device)
@@ -84,4 +86,5 @@ class Encoder:
                 with self._lock:
                     self._line.appendleft(handle)
         else:
+            handle.passed(Phase.ENCODE, begun_s)
             self._on_state(handle, state)

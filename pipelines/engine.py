@@ -21,6 +21,7 @@ from pipelines.loading import load_pipeline, weigh_model
 from pipelines.memory import Memory
 from pipelines.models import ModelCache
 from pipelines.notifier import Notifier
+from pipelines.observer import Observer
 from pipelines.pipeline import ImageRequest, Phase, Picture, Pipeline, Progress, State
 from pipelines.pulse import Pulse
 from pipelines.tuning import Tuning
@@ -29,6 +30,7 @@ from pipelines.turns import fill_batch, in_order, join_turns, next_turn
 log = logging.getLogger(__name__)
 
 _UNTUNED = Tuning()
+_UNOBSERVED = Observer()
 
 Load = Callable[[ModelSpec, torch.device], Pipeline]
 
@@ -52,6 +54,7 @@ class Engine:
         preview_every_steps: int = 4,
         reproducible: bool = False,
         tuning: Tuning = _UNTUNED,
+        observer: Observer = _UNOBSERVED,
         load: Load = load_pipeline,
     ) -> None:
         """
@@ -66,9 +69,11 @@ class Engine:
             reproducible: whether every step runs `max_batch_rows` rows, however few are needed, and
                 every decode one picture, so that a GPU's kernels do not depend on the company.
             tuning: what is done to a model for speed when it is loaded.
+            observer: told of what is worth measuring.
             load: loads a model.
         """
         self.device = device
+        self._load, self._observer = load, observer
         self._max_batch_rows = max_batch_rows
         if reproducible:
             tuning = replace(tuning, row_buckets=(max_batch_rows,))
@@ -77,7 +82,7 @@ class Engine:
         self._max_images = max_images
         self._preview_every_steps = preview_every_steps
         self.models = ModelCache(
-            lambda spec: self._prepared(load(spec, device)),
+            self._loaded,
             lambda spec: weigh_model(spec, device),
             models_limit_bytes,
             on_eviction=lambda: free_cached_memory(device),
@@ -226,6 +231,7 @@ class Engine:
         took_s = time.monotonic() - begun_s
         self._used_s[key] += took_s
         if failure is None:
+            self._observer.stepped(batch[0].spec.name, rows, took_s)
             self._step_s = took_s if not self._step_s else 0.9 * self._step_s + 0.1 * took_s
             for handle in batch:
                 self._tell(handle)
@@ -268,8 +274,12 @@ class Engine:
                 continue
             if handle.state.failure:
                 self._resolve(handle, handle.state.failure)
+            elif handle.state.is_finished:
+                # Its steps began when it was encoded.
+                handle.passed(Phase.STEP, handle.stages[-1].ended_s)
+                finished.append(handle)
             else:
-                (finished if handle.state.is_finished else staying).append(handle)
+                staying.append(handle)
         self._decoder.add(finished)
         if len(staying) < len(self._running):
             self._encoder.look_for_room()
@@ -290,8 +300,11 @@ class Engine:
 
     # -- beside the loop ---------------------------------------------------------------------------
 
-    def _prepared(self, pipeline: Pipeline) -> Pipeline:
+    def _loaded(self, spec: ModelSpec) -> Pipeline:
+        begun_s = time.monotonic()
+        pipeline = self._load(spec, self.device)
         pipeline.tune(self._tuning)
+        self._observer.loaded(spec.name, time.monotonic() - begun_s)
         return pipeline
 
     def _encode_later(self, handle: Handle, ready: "Future[Pipeline]") -> None:

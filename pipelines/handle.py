@@ -3,11 +3,21 @@
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 from pipelines.catalog import ModelSpec
 from pipelines.errors import DeadlineError, ImageCanceledError, PipelineError
 from pipelines.memory import Work
 from pipelines.pipeline import ImageRequest, Phase, Picture, Pipeline, Progress, State
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A phase that an image has been through, from when to when in Unix time."""
+
+    phase: Phase
+    begun_s: float
+    ended_s: float
 
 
 class Handle:
@@ -28,6 +38,8 @@ class Handle:
         self.future: Future[Picture] = Future()
         #: The latest.
         self.progress = Progress(0, 0)
+        #: What it has been through; complete once the future has its picture.
+        self.stages: list[Stage] = []
         #: May be changed at any time, from any thread; without it no preview is drawn.
         self.on_progress = on_progress
         #: The engine's; None until the prompt is encoded.
@@ -52,6 +64,10 @@ class Handle:
 
     def work(self, phase: Phase) -> Work:
         return Work(self.spec.name, phase, self.request.width, self.request.height)
+
+    def passed(self, phase: Phase, begun_s: float) -> None:
+        """The image has just left a phase."""
+        self.stages.append(Stage(phase, begun_s, time.time()))
 
     @property
     def steps(self) -> int:

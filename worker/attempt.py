@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from jobs import metrics
 from jobs.errors import StoreUnavailableError
 from jobs.events import EventKind
 from jobs.model import Image, Job
@@ -19,6 +20,7 @@ from pipelines.handle import Handle
 from pipelines.pipeline import ImageRequest, Picture, Progress
 from worker.encoding import encode
 from worker.making import making_of
+from worker.observing import note_phases, stage
 from worker.outbox import Kept, Outbox
 
 #: Between two previews of one image.
@@ -96,7 +98,9 @@ class Attempt:
         handle = self._engine.submit(self._spec, request, on_progress=on_progress)
         self._handles[index] = handle
         picture = await asyncio.wrap_future(handle.future)
-        return await asyncio.to_thread(self._encoded, index, picture)
+        note_phases(handle)
+        with stage("picture", self._spec.name):
+            return await asyncio.to_thread(self._encoded, index, picture)
 
     def _encoded(self, index: int, picture: Picture) -> Kept:
         request, output_format = self._job.request, self._job.request.output_format
@@ -118,7 +122,9 @@ class Attempt:
     async def _stored(self, making: "asyncio.Task[Kept]") -> Image:
         kept = await making
         key = picture_key(self._job.id, kept.image.index, self._job.request.output_format)
-        await self._outbox.deliver(key, kept)
+        with stage("upload", self._spec.name):
+            await self._outbox.deliver(key, kept)
+        metrics.IMAGES.labels(self._spec.name).inc()
         self.news.put_nowait((EventKind.IMAGE, kept.image.model_dump_json(exclude={"url"})))
         return kept.image
 

@@ -6,7 +6,9 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import StrEnum
 
+from jobs import logs, metrics, tracing
 from jobs.errors import (
     JobError,
     JobNotFoundError,
@@ -15,7 +17,7 @@ from jobs.errors import (
     TransitionError,
 )
 from jobs.lease import Lease, keep
-from jobs.model import Failure, Image, Job
+from jobs.model import Failure, Image, Job, JobStatus
 from jobs.settings import Settings
 from jobs.store import JobStore
 from jobs.tasks import is_told_to_end
@@ -30,6 +32,19 @@ log = logging.getLogger("darkroom.worker")
 
 #: Between two tries to tell a Redis that is away how a job ended.
 RETRY_S = 0.2
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    #: Its client wanted it no more.
+    CANCELED = "canceled"
+    #: The lease had run out, and somebody else has the job.
+    LOST = "lost"
+    #: The worker stopped, or storage stayed away: handed back to the queue.
+    RELEASED = "released"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,29 +69,46 @@ class Developer:
         Raises:
             StoreUnavailableError: Redis or S3 is away, so the job must stay in the queue.
         """
+        parent = await self.jobs.traceparent(job_id) if tracing.is_on() else None
+        attributes = {"darkroom.job_id": job_id, "darkroom.model": model}
         # One attempt left, and all others lost their worker: the job may be what killed them.
         is_suspect = 0 < await self.jobs.attempts(job_id) == self.settings.max_attempts - 1
         async with self.company.join(alone=is_suspect) as leave_company:
-            claimed = await self.jobs.claim(job_id, model, self.worker)
-            if claimed is None:
-                return
-            job, lease = claimed
-            log.info("job %s started (attempt %d): %s", job_id, len(job.attempts), _summary(job))
 
             def developed() -> None:
                 leave_company()
                 on_developed()
 
-            await self._see_through(job, lease, developed)
+            with (
+                logs.about(job_id),
+                tracing.span(
+                    "develop", parent=parent, kind=tracing.CONSUMER, attributes=attributes
+                ),
+            ):
+                with tracing.span("claim"):
+                    claimed = await self.jobs.claim(job_id, model, self.worker)
+                if claimed:
+                    _note_start(claimed[0], parent)
+                    await self._measured(*claimed, developed)
 
-    async def _see_through(self, job: Job, lease: Lease, developed: Callable[[], None]) -> None:
+    async def _measured(self, job: Job, lease: Lease, developed: Callable[[], None]) -> None:
+        begun_s, outcome = time.monotonic(), Outcome.RELEASED
+        try:
+            outcome = await self._see_through(job, lease, developed)
+        finally:
+            took_s = time.monotonic() - begun_s
+            metrics.ATTEMPT_SECONDS.labels(job.request.model, outcome).observe(took_s)
+
+    async def _see_through(self, job: Job, lease: Lease, developed: Callable[[], None]) -> Outcome:
         """One attempt, and what is told of its end."""
         try:
             images = await self._attempt(job, lease, developed)
-            await self._tell(lambda: self.jobs.succeed(lease, images))
+            with tracing.span("finish"):
+                await self._tell(lambda: self.jobs.succeed(lease, images))
             log.info("job %s succeeded", job.id)
+            return Outcome.SUCCEEDED
         except (JobNotFoundError, LeaseLostError, TransitionError):
-            log.warning("job %s was cancelled or has another holder; dropped", job.id)
+            return await self._let_go(job)
         except (asyncio.CancelledError, StoreUnavailableError):
             # The worker is stopping, or storage stays away: somebody else may start at once.
             await asyncio.shield(self._release(lease))
@@ -87,6 +119,22 @@ class Developer:
             log.exception("job %s failed", job.id)
             detail = "something went wrong on our side; the service's log holds the cause"
             await self._fail(lease, Failure(type="internal-error", detail=detail))
+        return Outcome.FAILED
+
+    async def _let_go(self, job: Job) -> Outcome:
+        """A job that is not ours any more, and why."""
+        try:
+            is_wanted = (await self.jobs.get(job.id)).status is not JobStatus.CANCELED
+        except JobNotFoundError:
+            is_wanted = False
+        except StoreUnavailableError:
+            is_wanted = True
+        if not is_wanted:
+            log.info("job %s was cancelled; dropped", job.id)
+            return Outcome.CANCELED
+        metrics.LEASES_LOST.labels(job.request.model).inc()
+        log.warning("job %s has another holder; dropped", job.id)
+        return Outcome.LOST
 
     async def _attempt(
         self, job: Job, lease: Lease, on_developed: Callable[[], None]
@@ -147,6 +195,19 @@ class Developer:
             log.info("job %s handed back", lease.job_id)
         except JobError as error:
             log.warning("%s", error)
+
+
+def _note_start(job: Job, parent: str | None) -> None:
+    """Tell of a job that was just claimed, and of its wait."""
+    request, attempts = job.request, len(job.attempts)
+    log.info("job %s started (attempt %d): %s", job.id, attempts, _summary(job))
+    assert job.started_at is not None
+    if attempts > 1:
+        metrics.RETRIES.labels(request.model).inc()
+    else:
+        waited_s = (job.started_at - job.created_at).total_seconds()
+        metrics.JOB_WAIT_SECONDS.labels(request.model, request.lane).observe(waited_s)
+    tracing.record("queue", job.created_at.timestamp(), job.started_at.timestamp(), parent=parent)
 
 
 def _summary(job: Job) -> str:

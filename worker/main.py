@@ -8,10 +8,11 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 
 from arq.connections import ArqRedis
 
-from jobs import checks, logs, queue, retention
+from jobs import checks, logs, queue, retention, tracing
 from jobs.connection import connect, redis_errors
 from jobs.errors import StoreUnavailableError
 from jobs.model import MAX_IMAGES
@@ -26,6 +27,8 @@ from pipelines.engine import Engine
 from pipelines.errors import PipelineError
 from pipelines.loading import default_device
 from worker.develop import Developer
+from worker.monitor import BEAT_EVERY_S, Monitor, serving
+from worker.observing import Measured, take_stock
 from worker.outbox import Outbox
 from worker.taker import Taker
 
@@ -42,7 +45,7 @@ NOTICE_LAPSE = 0.25
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
     chosen = settings()
-    logs.configure(chosen.log_level)
+    logs.configure(chosen.log_level, chosen.log_format)
     try:
         asyncio.run(run(chosen))
     except PipelineError as error:
@@ -58,7 +61,13 @@ async def run(chosen: Settings) -> None:
     for warning in await checks.warnings(redis, pictures):
         log.warning("%s", warning)
     outbox = Outbox(chosen.outbox, chosen.outbox_max_bytes, pictures)
-    with outbox, engine_for(chosen, len(catalog)) as engine:
+    with (
+        outbox,
+        engine_for(chosen, len(catalog)) as engine,
+        tracing.exporting(chosen.otlp_endpoint, "darkroom-worker"),
+        _monitored(chosen, engine, outbox) as monitor,
+    ):
+        beating = asyncio.create_task(_again_and_again(BEAT_EVERY_S, monitor.beat))
         await _warm(engine, catalog)
         developer = Developer(
             settings=chosen,
@@ -68,7 +77,8 @@ async def run(chosen: Settings) -> None:
             outbox=outbox,
             worker=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}",
         )
-        await _work(developer, redis, pictures, stopping)
+        await _work(developer, redis, pictures, stopping, monitor)
+        beating.cancel()
     await redis.aclose()
 
 
@@ -80,11 +90,26 @@ def engine_for(chosen: Settings, models: int) -> Engine:
         max_images=models * chosen.worker_jobs * MAX_IMAGES,
         models_limit_bytes=chosen.models_limit_bytes,
         reproducible=chosen.reproducible,
+        observer=Measured(chosen.max_batch_rows),
     )
 
 
+@contextmanager
+def _monitored(chosen: Settings, engine: Engine, outbox: Outbox) -> Iterator[Monitor]:
+    """A monitor, and whatever the settings say of serving it."""
+    monitor = Monitor(
+        lambda: take_stock(engine, outbox), lambda: engine.pulse.longest_s > chosen.stall_s
+    )
+    with serving(monitor, chosen.worker_metrics_host, chosen.worker_metrics_port):
+        yield monitor
+
+
 async def _work(
-    developer: Developer, redis: ArqRedis, pictures: PictureStore, stopping: asyncio.Event
+    developer: Developer,
+    redis: ArqRedis,
+    pictures: PictureStore,
+    stopping: asyncio.Event,
+    monitor: Monitor,
 ) -> None:
     """Take jobs until told to stop, then let go of them in order."""
     chosen, models = developer.settings, list(developer.catalog)
@@ -97,7 +122,9 @@ async def _work(
     ]
     background = [asyncio.create_task(task) for task in work]
     log.info("ready on %s for %s", developer.engine.device, ", ".join(models))
+    monitor.is_ready = True
     await stopping.wait()
+    monitor.is_ready = False
     await asyncio.gather(*(taker.drain(chosen.drain_s) for taker in takers))
     for task in background:
         task.cancel()

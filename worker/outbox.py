@@ -64,7 +64,7 @@ class Outbox:
         unfinished = path.with_suffix(f".{os.getpid()}")
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if self._used_bytes() + len(content) <= self._limit_bytes:
+            if self.used_bytes() + len(content) <= self._limit_bytes:
                 unfinished.write_bytes(image.model_dump_json().encode() + b"\n" + content)
                 unfinished.replace(path)
                 return Kept(image=image, path=path)
@@ -110,6 +110,10 @@ class Outbox:
         content = kept.content or kept.path.read_bytes().partition(b"\n")[2]
         self._pictures.put(key, content, kept.image.content_type)
 
+    def used_bytes(self) -> int:
+        """What lies here now, of every worker that shares the folder. Blocks."""
+        return sum(status.st_size for _, status in self._files()) if self._folder.is_dir() else 0
+
     async def sweep(self, jobs: JobStore) -> int:
         """Delete what finished jobs have left; says how many files.
 
@@ -131,9 +135,6 @@ class Outbox:
 
     def _path(self, job_id: str, index: int) -> Path:
         return self._folder / f"{job_id}-{index}.picture"
-
-    def _used_bytes(self) -> int:
-        return sum(status.st_size for _, status in self._files())
 
     def _old_files(self) -> list[Path]:
         newest = time.time() - YOUNG_S

@@ -59,7 +59,13 @@ elseif wanted == 'succeeded' then
     for index = 1, #flat, 2 do
         before[flat[index]] = tonumber(flat[index + 1])
     end
-    local after = paced(before, tonumber(started_ms), now_ms, tonumber(work), tonumber(length))
+    local worker = string.match(attempts or '', '(%S+)\n$') or ''
+    local after = paced(before, tonumber(started_ms), now_ms, tonumber(work), tonumber(length), worker)
+    for name, value in pairs(before) do
+        if is_forgotten(name, value, now_ms) then
+            redis.call('HDEL', pace, name)
+        end
+    end
     for name, value in pairs(after) do
         redis.call('HSET', pace, name, string.format('%.17g', value))
     end

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
 
-from jobs import keys
+from jobs import keys, logs, metrics, tracing
 from jobs.errors import JobNotFoundError, StoreUnavailableError
 from jobs.exchange import Exchange
 from jobs.model import Job
@@ -121,23 +121,32 @@ class Deliverer:
 
     async def _deliver(self, taken: Taken) -> None:
         """One attempt. Whatever stops it half-way, the delivery falls due again."""
-        try:
+        with logs.about(taken.job_id):
+            try:
+                await self._try(taken)
+            except JobNotFoundError:
+                await self._deliveries.forget(taken)
+            except StoreUnavailableError as error:
+                log.warning("%s is tried again later: %s", taken.id, error)
+            except Exception:
+                # What Redis holds of it cannot be read, and would not be at the next attempt.
+                log.exception("%s is given up", taken.id)
+                await self._deliveries.forget(taken)
+
+    async def _try(self, taken: Taken) -> None:
+        """Raises as `Deliveries.get` and `JobStore.get`."""
+        parent = await self._jobs.traceparent(taken.job_id) if tracing.is_on() else None
+        attributes = {"darkroom.job_id": taken.job_id, "darkroom.event": taken.event}
+        with tracing.span("webhook", parent=parent, kind=tracing.CLIENT, attributes=attributes):
             delivery = await self._deliveries.get(taken)
             answer = await self._attempt(taken, delivery)
             outcome, retry_in_s = verdict(
                 answer, len(delivery.attempts), self._retries_s, random.random()
             )
             await self._deliveries.settle(taken, answer, outcome, retry_in_s)
+            metrics.WEBHOOK_ATTEMPTS.labels(outcome).inc()
             level = logging.WARNING if outcome is Outcome.ABANDONED else logging.INFO
             log.log(level, "%s: %s (%s)", taken.id, outcome, answer.error or answer.status_code)
-        except JobNotFoundError:
-            await self._deliveries.forget(taken)
-        except StoreUnavailableError as error:
-            log.warning("%s is tried again later: %s", taken.id, error)
-        except Exception:
-            # What Redis holds of it cannot be read, and would not be at the next attempt.
-            log.exception("%s is given up", taken.id)
-            await self._deliveries.forget(taken)
 
     async def _attempt(self, taken: Taken, delivery: Delivery) -> Answer:
         """Raises as `JobStore.get`; anything else that goes wrong is a failed attempt."""

@@ -27,7 +27,7 @@ class Taken:
 
     @property
     def job_id(self) -> str:
-        return self.id.split("_")[1]
+        return self.id.partition("_")[2].partition("_")[0]
 
     @property
     def event(self) -> WebhookEvent:

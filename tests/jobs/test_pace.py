@@ -20,7 +20,9 @@ SIMULATION = (
     + """
 local sums = {}
 for _, job in ipairs(cjson.decode(ARGV[1])) do
-    sums = paced(sums, job[1], job[2], job[3], job[3])
+    for name, value in pairs(paced(sums, job[1], job[2], job[3], job[3], job[4] or 'one')) do
+        sums[name] = value
+    end
 end
 local flat = {}
 for name, value in pairs(sums) do

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on loopback: a real HTTP server that answers as it is told to."""
+"""A receiver of POSTs on loopback: a real HTTP server that answers as it is told to."""
 
 import ssl
 import threading

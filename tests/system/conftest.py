@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from receiver import SECRET, Receiver, receiving
 
 from local.ports import free_port
 
@@ -24,6 +25,8 @@ class Running:
 
     folder: Path
     port: int = field(default_factory=free_port)
+    #: Further settings.
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
     #: Where in the log the latest start begins.
     read_from: int = 0
@@ -45,7 +48,12 @@ class Running:
                     *("--folder", str(self.folder / "var"), *options),
                 ],
                 cwd=REPOSITORY,
-                env={**os.environ, "DARKROOM_PORT": str(self.port), "DARKROOM_LEASE_S": "2"},
+                env={
+                    **os.environ,
+                    "DARKROOM_PORT": str(self.port),
+                    "DARKROOM_LEASE_S": "2",
+                    **self.environment,
+                },
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -105,3 +113,36 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running.wait_until_ready()
     yield running
     assert running.stop() == 0, running.log
+
+
+@dataclass
+class Observed:
+    """A stack, and those who watch it."""
+
+    running: Running
+    #: Takes traces, webhooks and analytics alike.
+    receiver: Receiver
+    #: Where the worker tells of itself.
+    worker_port: int
+
+
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
+    """A stack that is watched in every way there is."""
+    with receiving() as receiver:
+        origin, worker_port = f"http://127.0.0.1:{receiver.port}", free_port()
+        running = Running(
+            tmp_path_factory.mktemp("observed"),
+            environment={
+                "OTEL_EXPORTER_OTLP_ENDPOINT": origin,
+                "OTEL_BSP_SCHEDULE_DELAY": "200",
+                "DARKROOM_LOG_FORMAT": "json",
+                "DARKROOM_WORKER_METRICS_PORT": str(worker_port),
+                "DARKROOM_WEBHOOK_SECRET": SECRET,
+                "DARKROOM_WEBHOOK_ALLOW": "127.0.0.0/8",
+            },
+        )
+        running.start()
+        running.wait_until_ready()
+        yield Observed(running, receiver, worker_port)
+        assert running.stop() == 0, running.log
