@@ -60,9 +60,7 @@ def test_its_stages_come_one_after_another(trace: list[Span]) -> None:
     order = [name for _, name in STAGES]
     begun = [min(span.begun_ns for span in trace if span.name == name) for name in order]
     # Redis tells in whole milliseconds when it has the job.
-    assert all(
-        earlier <= later + 5_000_000 for earlier, later in itertools.pairwise(begun)
-    )
+    assert all(earlier <= later + 5_000_000 for earlier, later in itertools.pairwise(begun))
     assert all(span.begun_ns <= span.ended_ns for span in trace)
 
 
