@@ -19,13 +19,16 @@ from api.presenting import with_urls
 from api.routes import batches, deliveries, events, health, jobs, metrics, models, page, queues
 from api.routes import problems as problem_kinds
 from jobs import checks, logs, tracing
+from jobs import metrics as measured
 from jobs.connection import connect
+from jobs.model import Lane
 from jobs.settings import Settings
 from jobs.settings import settings as process_settings
 from jobs.signals import Signals
 from jobs.storage import PictureStore
 from jobs.store import JobStore
 from jobs.webhooks.deliverer import Deliverer
+from jobs.webhooks.model import Outcome
 from pipelines.catalog import Catalog
 
 log = logging.getLogger("darkroom.api")
@@ -49,6 +52,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     logs.configure(chosen.log_level, chosen.log_format)
     catalog = Catalog.load(chosen.catalog).only(chosen.models)
     catalog.only(list(chosen.openai_model_aliases.values()))
+    measured.expect(measured.SUBMITTED, catalog, Lane)
+    measured.expect(measured.WEBHOOK_ATTEMPTS, Outcome)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -6,10 +6,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from api.problems import KINDS
+from jobs import metrics
 from jobs.settings import Settings
 
 CONFIGURATION = """\
@@ -44,17 +46,43 @@ The OpenAI and AUTOMATIC1111 APIs tell the same in their own forms: see [openai.
 """
 
 
+METRICS = """\
+# Metrics
+
+What Prometheus scrapes of an API process (`GET /metrics`), and of a worker (the same path at
+`DARKROOM_WORKER_METRICS_PORT`). Every API process tells the same of the queue, so take the `max`
+over them, not the `sum`. Beside these each process tells `process_*`: processor time, memory, open
+files. What they are good for stands in [operations.md](operations.md).
+
+| metric | type | labels | of | meaning |
+| --- | --- | --- | --- | --- |
+{table}
+"""
+
+
 def settings() -> Iterator[str]:
     """A row for each setting of the service, in the order of `Settings`."""
     prefix = Settings.model_config["env_prefix"]
     for name, field in Settings.model_fields.items():
-        yield f"| `{prefix}{name.upper()}` | {_default(field)} | {_meaning(field)} |"
+        variable = field.validation_alias or f"{prefix}{name.upper()}"
+        yield f"| `{variable}` | {_default(field)} | {_meaning(field)} |"
 
 
 def problems() -> Iterator[str]:
     """A row for each problem that a client can be answered with."""
     for name, kind in sorted(KINDS.items(), key=lambda item: (item[1].status, item[0])):
         yield f"| `/problems/{name}` | {int(kind.status)} | {kind.title} | {kind.remedy} |"
+
+
+def measured() -> Iterator[str]:
+    """A row for each metric, in the order of `jobs/metrics.py`."""
+    for metric in vars(metrics).values():
+        if isinstance(metric, MetricWrapperBase):
+            (family,) = metric.describe()
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            labels = ", ".join(f"`{label}`" for label in metric._labelnames) or "none"
+            process = "worker" if name in set(metrics.names(metrics.WORKER)) else "API"
+            yield f"| `{name}` | {family.type} | {labels} | {process} | {family.documentation} |"
 
 
 def _default(field: FieldInfo) -> str:
@@ -80,6 +108,7 @@ def _meaning(field: FieldInfo) -> str:
 PAGES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "configuration.md": CONFIGURATION.format(table="\n".join(settings())),
+        "metrics.md": METRICS.format(table="\n".join(measured())),
         "errors.md": ERRORS.format(table="\n".join(problems())),
     }
 )

@@ -5,6 +5,8 @@ What a label may hold is bounded: models, lanes, routes as they are written in t
 `docs/operations.md` says what each is good for.
 """
 
+import itertools
+from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client import (
@@ -179,3 +181,21 @@ OUTBOX_BYTES: Final = Gauge(
 def exposition(registry: CollectorRegistry) -> bytes:
     """Everything of a process, in Prometheus' text format (`MEDIA_TYPE`)."""
     return generate_latest(registry)
+
+
+def names(registry: CollectorRegistry) -> list[str]:
+    """What a process's metrics are called, without the suffixes of a histogram's parts."""
+    return [
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in registry.collect()
+    ]
+
+
+def expect(metric: Counter | Histogram, *labels: Iterable[str]) -> None:
+    """Have a metric tell 0 for these labels from the start, so that its first rise is seen.
+
+    Args:
+        labels: for each label of the metric, what it may hold.
+    """
+    for values in itertools.product(*labels):
+        metric.labels(*values)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from arq.connections import ArqRedis
 
-from jobs import checks, logs, queue, retention, tracing
+from jobs import checks, logs, metrics, queue, retention, tracing
 from jobs.connection import connect, redis_errors
 from jobs.errors import StoreUnavailableError
 from jobs.model import MAX_IMAGES
@@ -26,7 +26,7 @@ from pipelines.catalog import Catalog
 from pipelines.engine import Engine
 from pipelines.errors import PipelineError
 from pipelines.loading import default_device
-from worker.develop import Developer
+from worker.develop import Developer, Outcome
 from worker.monitor import BEAT_EVERY_S, Monitor, serving
 from worker.observing import Measured, take_stock
 from worker.outbox import Outbox
@@ -65,7 +65,7 @@ async def run(chosen: Settings) -> None:
         outbox,
         engine_for(chosen, len(catalog)) as engine,
         tracing.exporting(chosen.otlp_endpoint, "darkroom-worker"),
-        _monitored(chosen, engine, outbox) as monitor,
+        _monitored(chosen, catalog, engine, outbox) as monitor,
     ):
         beating = asyncio.create_task(_again_and_again(BEAT_EVERY_S, monitor.beat))
         await _warm(engine, catalog)
@@ -95,8 +95,13 @@ def engine_for(chosen: Settings, models: int) -> Engine:
 
 
 @contextmanager
-def _monitored(chosen: Settings, engine: Engine, outbox: Outbox) -> Iterator[Monitor]:
+def _monitored(
+    chosen: Settings, models: Catalog, engine: Engine, outbox: Outbox
+) -> Iterator[Monitor]:
     """A monitor, and whatever the settings say of serving it."""
+    metrics.expect(metrics.ATTEMPT_SECONDS, models, Outcome)
+    for counter in (metrics.RETRIES, metrics.LEASES_LOST, metrics.IMAGES):
+        metrics.expect(counter, models)
     monitor = Monitor(
         lambda: take_stock(engine, outbox), lambda: engine.pulse.longest_s > chosen.stall_s
     )

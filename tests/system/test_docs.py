@@ -21,6 +21,7 @@ PAGES = {
     "docs/api.md": {"batch.json", "circle.png", "job.json"},
     "docs/automatic1111.md": {"circle.png"},
     "docs/client.md": {"again", "circle-7.png", "circle-8.png", "out", "star.png"},
+    "docs/operations.md": set(),
     "docs/openai.md": {"circle-0.png", "circle-1.png"},
     "docs/quickstart.md": {
         *("from-curl.png", "from-python.png", "from-command", "from-openai.png"),

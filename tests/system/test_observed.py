@@ -1,13 +1,21 @@
-"""A stack that is watched as in production: the traces and the log lines of real jobs."""
+"""A stack that is watched as in production: traces, log lines and metrics of real jobs."""
 
 import itertools
 import json
-from collections.abc import Callable
+import math
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import yaml
 from collector import PATH, Span, is_connected, spans_in
+from watching_rules import FOLDER, queries
+
+from local.ports import free_port
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -83,3 +91,73 @@ def test_every_line_is_an_object_and_names_its_job_and_trace(
     assert len(about) >= 3
     assert {(line.get("job_id"), line.get("trace_id")) for line in about} == {(job_id, TRACE_ID)}
     assert {"timestamp", "level", "logger", "message"} <= lines[0].keys()
+
+
+@pytest.fixture
+def prometheus(observed: Any, tmp_path: Path, until: Until) -> Iterator[str]:
+    """A real Prometheus server with our configuration, but for where it looks, and how often."""
+    if not shutil.which("prometheus"):
+        pytest.skip("needs a Prometheus server (apt install prometheus)")
+    configuration = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    configuration["rule_files"] = [str(FOLDER / "alerts.yml")]
+    ports = {"darkroom-api": observed.running.port, "darkroom-worker": observed.worker_port}
+    for scraped in configuration["scrape_configs"]:
+        del scraped["dns_sd_configs"]
+        scraped["static_configs"] = [{"targets": [f"127.0.0.1:{ports[scraped['job_name']]}"]}]
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(configuration))
+    address = f"127.0.0.1:{free_port()}"
+    server = subprocess.Popen(
+        [
+            *("prometheus", f"--config.file={tmp_path}/prometheus.yml"),
+            *(f"--storage.tsdb.path={tmp_path}/data", f"--web.listen-address={address}"),
+            "--log.level=error",
+        ]
+    )
+    until(lambda: _answers(f"http://{address}/-/ready"), 30)
+    yield f"http://{address}"
+    server.terminate()
+    server.wait(30)
+
+
+def test_every_query_of_dashboard_and_alerts_has_data_under_load(
+    observed: Any, prometheus: str, until: Until
+) -> None:
+    url, hook = observed.running.url, {"url": observed.receiver.url}
+    models, lanes = ("shapes-sd", "shapes-janus"), ("interactive", "batch")
+
+    def load() -> None:
+        for model, lane in itertools.product(models, lanes):
+            job = {"prompt": PROMPT, "model": model, "lane": lane, "webhook": hook}
+            assert httpx.post(f"{url}/v1/jobs", json=job).status_code == 202
+
+    def without_data() -> list[str]:
+        return [query for query in queries() if not _has_data(prometheus, query)]
+
+    def is_complete() -> bool:
+        load()
+        return not without_data()
+
+    try:
+        until(is_complete, 90)
+    except AssertionError:
+        assert not without_data()
+        raise
+    up = httpx.get(f"{prometheus}/api/v1/targets").json()["data"]["activeTargets"]
+    assert {target["health"] for target in up} == {"up"}
+    rules = httpx.get(f"{prometheus}/api/v1/rules").json()["data"]["groups"][0]["rules"]
+    assert {rule["health"] for rule in rules} == {"ok"}
+
+
+def _has_data(prometheus: str, query: str) -> bool:
+    """Whether a query is answered with at least one number."""
+    answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": query}).json()
+    assert answer["status"] == "success", answer
+    return any(math.isfinite(float(series["value"][1])) for series in answer["data"]["result"])
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(address).is_success
+    except httpx.TransportError:
+        return False
