@@ -57,3 +57,11 @@ class WebhookRefusedError(JobError):
 
 class StoreUnavailableError(JobError):
     """Redis or the picture store does not answer; the caller may try again."""
+
+
+class NewerRecordError(StoreUnavailableError):
+    """The job was recorded by a newer version of the service, whose processes know it."""
+
+    def __init__(self, job_id: str, version: int) -> None:
+        super().__init__(f"job {job_id} was recorded by a newer version (layout {version})")
+        self.job_id, self.version = job_id, version

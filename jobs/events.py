@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from arq.connections import ArqRedis
 
@@ -32,6 +32,9 @@ class EventKind(StrEnum):
     END = "end"
 
 
+_KINDS: Final = frozenset(kind.encode() for kind in EventKind)
+
+
 @dataclass(frozen=True)
 class Event:
     """One thing that happened to a job."""
@@ -49,10 +52,18 @@ async def read(
 
     Args:
         after: the id of the last event that is known already.
+
+    What only a newer version can tell is passed over.
     """
-    with redis_errors():
-        entries = await redis.xrange(keys.events(job_id), min=f"({after}", count=count)
-    return [_event(event_id, fields) for event_id, fields in entries]
+    while True:
+        with redis_errors():
+            entries = await redis.xrange(keys.events(job_id), min=f"({after}", count=count)
+        known = [
+            _event(event_id, fields) for event_id, fields in entries if fields[b"kind"] in _KINDS
+        ]
+        if known or not entries:
+            return known
+        after = entries[-1][0].decode()
 
 
 async def latest(redis: ArqRedis, job_id: str, kind: EventKind, among: int = 50) -> Event | None:

@@ -1,6 +1,7 @@
 """A tenant's jobs, newest first, a page at a time; what is submitted meanwhile moves no page."""
 
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -9,8 +10,9 @@ from arq.connections import ArqRedis
 
 from jobs import keys
 from jobs.connection import redis_errors
+from jobs.errors import NewerRecordError
 from jobs.model import Job, JobStatus
-from jobs.record import first_id_at, job_from_record, record_from_hash
+from jobs.record import Record, first_id_at, job_from_record, record_from_hash
 
 #: Records read at once, and at most for one page: a rare filter must not hold Redis up.
 READ_AT_ONCE, MOST_READ = 100, 2_000
@@ -95,7 +97,10 @@ async def _next_ids(redis: ArqRedis, tenant: str, wanted: Filter, after: str | N
 
 
 async def _read(redis: ArqRedis, tenant: str, job_ids: list[str]) -> list[tuple[str, Job | None]]:
-    """The jobs of these ids; those whose record has expired leave the index."""
+    """The jobs of these ids, as far as we can read them.
+
+    Those whose record has expired leave the index.
+    """
     async with redis.pipeline(transaction=False) as pipe:
         for job_id in job_ids:
             pipe.hgetall(keys.job(job_id))
@@ -104,6 +109,12 @@ async def _read(redis: ArqRedis, tenant: str, job_ids: list[str]) -> list[tuple[
     if gone:
         await redis.zrem(keys.index(tenant), *gone)
     return [
-        (job_id, job_from_record(job_id, record_from_hash(record)) if record else None)
+        (job_id, _readable(job_id, record_from_hash(record)) if record else None)
         for job_id, record in zip(job_ids, records, strict=True)
     ]
+
+
+def _readable(job_id: str, record: Record) -> Job | None:
+    with suppress(NewerRecordError):
+        return job_from_record(job_id, record)
+    return None

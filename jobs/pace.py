@@ -33,6 +33,8 @@ class Pace:
     def from_hash(cls, stored: dict[bytes, bytes]) -> Self:
         known = {field.name for field in fields(cls)}
         sums = {name.decode(): float(value) for name, value in stored.items()}
+        # The version before did not tell workers apart: as far as anybody knows there was one.
+        sums.setdefault("worker_ms", sums.get("busy_ms", 0))
         return cls(**{name: value for name, value in sums.items() if name in known})
 
     @property

@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
+from jobs.errors import NewerRecordError
 from jobs.model import AdmittedRequest, Attempt, Batch, Failure, Image, Job, JobStatus, Progress
 
-#: The layout of a record, so that neighbouring versions can read each other's.
+#: The layout of a record. Within one, fields may be added that can be left out: who does not know
+#: them passes them over. Anything else is a new layout, which older workers leave alone.
 RECORD_VERSION: Final = 1
 
 #: What a record dates, in Unix time in ms: `created_ms` and so on.
@@ -74,14 +76,29 @@ def new_job(job_id: str, request: AdmittedRequest, created_ms: int) -> Job:
 def job_from_fields(job_id: str, flat: tuple[bytes, ...]) -> Job:
     """A job from its record as a script answers it, names and values in turn.
 
-    Reading the same again costs little.
+    Reading the same again costs little. Raises as `job_from_record`.
     """
     texts = [part.decode() for part in flat]
     return job_from_record(job_id, dict(zip(texts[::2], texts[1::2], strict=True)))
 
 
 def job_from_record(job_id: str, record: Record) -> Job:
-    """Read a record's fields into a job."""
+    """Read a record's fields into a job.
+
+    Raises:
+        NewerRecordError: it has a layout that this version does not know, and cannot read.
+        KeyError, ValueError: it is broken.
+    """
+    try:
+        return _job(job_id, record)
+    except (KeyError, ValueError) as error:
+        version = int(record.get("v", RECORD_VERSION))
+        if version > RECORD_VERSION:
+            raise NewerRecordError(job_id, version) from error
+        raise
+
+
+def _job(job_id: str, record: Record) -> Job:
     request = AdmittedRequest.model_validate_json(record["request"])
     error = record.get("error")
     status, steps = JobStatus(record["status"]), request.steps * request.images

@@ -12,7 +12,7 @@ from arq.connections import ArqRedis
 from jobs import keys, queue
 from jobs.backlog import Backlogs
 from jobs.connection import redis_errors
-from jobs.errors import JobNotFoundError, LeaseLostError, TransitionError
+from jobs.errors import JobNotFoundError, LeaseLostError, NewerRecordError, TransitionError
 from jobs.estimate import estimate, images_per_s
 from jobs.events import EventKind
 from jobs.exchange import Exchange
@@ -28,6 +28,7 @@ from jobs.model import (
     states_before,
 )
 from jobs.record import (
+    RECORD_VERSION,
     Fields,
     batch_from_record,
     job_from_fields,
@@ -177,16 +178,21 @@ class JobStore:
         """Take a job that arq has handed out. None when there is nothing left to do on it.
 
         A job that was started as often as it may be ends here, as failed.
+
+        Raises:
+            NewerRecordError: only a worker of a newer version knows how; the job was left alone.
         """
         most = self._settings.max_attempts
         lease = Lease(job_id=job_id, model=model)
         answer = await self._scripts.claim(
             keys=[*keys.of_job(job_id, model), *keys.of_webhook(job_id)],
-            args=[job_id, lease.token, self._lease_ms, worker, most],
+            args=[job_id, lease.token, self._lease_ms, worker, most, RECORD_VERSION],
         )
         if not answer:
             return None
         earlier, flat = answer
+        if earlier == b"newer":
+            raise NewerRecordError(job_id, int(flat))
         if earlier >= most:
             detail = f"the job was started {most} times, and each time its worker was lost"
             await self._give_up(lease, "too-many-attempts", detail)

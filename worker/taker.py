@@ -10,7 +10,7 @@ from arq.worker import RetryJob, Worker, func
 
 from jobs import keys, queue, wire
 from jobs.connection import redis_errors
-from jobs.errors import StoreUnavailableError
+from jobs.errors import NewerRecordError, StoreUnavailableError
 from jobs.settings import Settings
 from jobs.signals import Ring, Signals
 from jobs.tasks import is_told_to_end
@@ -25,6 +25,8 @@ ARQ_NO_LIMIT = 1_000_000
 RETRY_S = 1.0
 #: How many jobs whose pictures only wait for storage a taker holds beside those it develops.
 MAX_DELIVERING = 1_024
+#: How many jobs of newer versions a taker remembers.
+MOST_LEFT_ALONE = 10_000
 
 #: Takes a job's id and model through to its end, and calls back once only storing is left.
 Develop = Callable[[str, str, Callable[[], None]], Awaitable[None]]
@@ -39,6 +41,9 @@ class Taker(Worker):
         async def task(ctx: dict[Any, Any], job_id: str) -> None:
             try:
                 await develop(job_id, model, lambda: self._delivering.add(job_id))
+            except NewerRecordError as error:
+                log.warning("%s; left to a newer worker", error)
+                self._leave_alone(job_id)
             except StoreUnavailableError as error:
                 log.warning("job %s will be tried again: %s", job_id, error)
                 raise RetryJob from error
@@ -68,6 +73,8 @@ class Taker(Worker):
         self._developing_limit = settings.worker_jobs
         self._running: dict[str, asyncio.Task[Any]] = {}
         self._delivering: set[str] = set()
+        #: What only a newer version can do.
+        self._left_alone: set[bytes] = set()
 
     async def take(self) -> None:
         """Take jobs for ever; those under way go on while Redis is away."""
@@ -92,6 +99,15 @@ class Taker(Worker):
                 log.exception("taking jobs of %s failed", self._model)
             await self._recount()
             await asyncio.sleep(RETRY_S)
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        await super().start_jobs([each for each in job_ids if each not in self._left_alone])
+
+    def _leave_alone(self, job_id: str) -> None:
+        """Have arq not hand it out here again, at least as long as there are not many of them."""
+        if len(self._left_alone) >= MOST_LEFT_ALONE:
+            self._left_alone.clear()
+        self._left_alone.add(job_id.encode())
 
     async def run_job(self, job_id: str, score: int) -> None:
         if job_id in self._running:

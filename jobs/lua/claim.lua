@@ -1,13 +1,14 @@
 -- Give a job that arq has handed out to its new holder, whoever held it before.
 -- KEYS: those of the job, and of its webhook
--- ARGV: job id, lease token, lease in ms, name of the worker, most attempts
--- Returns the record, or nothing when there is no work left to do. A job that has had all its
--- attempts is given out once more, to be failed, and keeps its count.
+-- ARGV: job id, lease token, lease in ms, name of the worker, most attempts, newest layout known
+-- Returns how often it was started before, and the record; nothing when there is no work left to do;
+-- or 'newer' and the record's layout. A job that has had all its attempts is given out once more, to
+-- be failed, and keeps its count.
 local record, queue, _, in_progress, _, _, _, served, tenants, _, _, events, changes,
     webhooks, webhook_bell, deliveries = unpack(KEYS)
-local job_id, token, lease_ms, worker, most_attempts = unpack(ARGV)
+local job_id, token, lease_ms, worker, most_attempts, known = unpack(ARGV)
 
-local held = redis.call('HMGET', record, 'status', 'place', 'attempts')
+local held = redis.call('HMGET', record, 'status', 'place', 'attempts', 'v')
 local status, place, attempts = held[1], tonumber(held[2] or nil), held[3] or ''
 if status ~= 'queued' and status ~= 'running' then
     return {}
@@ -17,6 +18,11 @@ local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 if status == 'running' and tonumber(redis.call('ZSCORE', queue, job_id) or 0) > now_ms then
     -- arq handed it out twice: between its reading the queue and now, another worker claimed it.
     return {}
+end
+if tonumber(held[4] or 1) > tonumber(known) then
+    -- Without arq's mark a newer worker can take it at once.
+    redis.call('DEL', in_progress)
+    return {'newer', held[4]}
 end
 
 local lane = lane_of(place)

@@ -8,6 +8,7 @@ local job_id, queues = unpack(ARGV)
 local fields, ahead = redis.call('HGETALL', record), false
 local status, request = unpack(redis.call('HMGET', record, 'status', 'request'))
 if status == 'queued' then
-    ahead = redis.call('ZRANK', queues .. cjson.decode(request).model, job_id)
+    -- Only a newer version's request names no model.
+    ahead = redis.call('ZRANK', queues .. (cjson.decode(request).model or ''), job_id)
 end
 return {fields, ahead or 0}

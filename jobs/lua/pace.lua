@@ -11,7 +11,7 @@ local function paced(sums, started_ms, ended_ms, work, length, worker)
     local busy_ms = math.max(1, ended_ms - math.max(sums.ended_ms or 0, started_ms))
     local worker_ms = math.max(1, ended_ms - math.max(sums[mark] or 0, started_ms))
     local ran_ms = ended_ms - started_ms
-    -- Sums of a version that did not tell workers apart are taken for those of one.
+    -- The version before did not tell workers apart: as far as anybody knows there was one.
     local before = {worker_ms = sums.busy_ms}
     local faded = {}
     for name, value in pairs({
