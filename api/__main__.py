@@ -1,11 +1,16 @@
 """`python -m api` serves the API."""
 
+import asyncio
 import sys
 
 import uvicorn
 
 from api.app import create_app
-from jobs.settings import settings
+from jobs.access.keyring import Keyring
+from jobs.connection import connect
+from jobs.errors import StoreUnavailableError
+from jobs.exchange import Exchange
+from jobs.settings import Settings, settings
 from pipelines.errors import CatalogError
 
 #: How long the requests under way may go on once the API is told to stop.
@@ -19,6 +24,12 @@ def main() -> None:
         app = create_app(chosen)
     except CatalogError as error:
         sys.exit(f"darkroom-server: {error}")
+    if not chosen.serves_anybody and asyncio.run(_is_without_keys(chosen)):
+        sys.exit(
+            f"darkroom-server: {chosen.host} can be reached from other machines and there is no "
+            "API key yet; create one (darkroom-server keys create --tenant NAME), or set "
+            "DARKROOM_ALLOW_ANONYMOUS=true to serve whoever asks"
+        )
     uvicorn.run(
         app,
         host=chosen.host,
@@ -29,6 +40,17 @@ def main() -> None:
         # Whoever is held or streamed to is cut off then, and comes back to another process.
         timeout_graceful_shutdown=STOP_WITHIN_S,
     )
+
+
+async def _is_without_keys(chosen: Settings) -> bool:
+    """False also while Redis is away: then nobody is served before it is back."""
+    redis = connect(chosen)
+    try:
+        return not any(key.is_valid for key in await Keyring(Exchange(redis)).all())
+    except StoreUnavailableError:
+        return False
+    finally:
+        await redis.aclose()
 
 
 if __name__ == "__main__":

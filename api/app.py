@@ -9,9 +9,12 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from api import problems
+from api.access import Access
 from api.body_limit import BodyLimit
 from api.compat import automatic1111, openai
+from api.compat.automatic1111 import errors as automatic1111_errors
 from api.compat.automatic1111 import picture_info
+from api.compat.openai import errors as openai_errors
 from api.observing import Observed
 from api.openapi import describe
 from api.parts import Parts
@@ -20,7 +23,9 @@ from api.routes import batches, deliveries, events, health, jobs, metrics, model
 from api.routes import problems as problem_kinds
 from jobs import checks, logs, tracing
 from jobs import metrics as measured
+from jobs.access.keyring import Keyring
 from jobs.connection import connect
+from jobs.exchange import Exchange
 from jobs.model import Lane
 from jobs.settings import Settings
 from jobs.settings import settings as process_settings
@@ -63,6 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             catalog=catalog,
             jobs=JobStore(redis, chosen),
             pictures=PictureStore(chosen),
+            keyring=Keyring(Exchange(redis)),
             signals=Signals(redis),
         )
         with tracing.exporting(chosen.otlp_endpoint, "darkroom-api"):
@@ -90,6 +96,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     larger = {picture_info.PATH: chosen.max_picture_body_bytes}
     app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes, at=larger)
+    told = {"/v1/images": openai_errors.refusal, "/sdapi": automatic1111_errors.refusal}
+    # Added last, so that it comes first.
+    app.add_middleware(Access, settings=chosen, refusals=told)
     problems.install(app)
     describe(app)
     app.add_middleware(Observed)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from jobs.access.keyring import Keyring
 from jobs.settings import Settings
 from jobs.signals import Signals
 from jobs.storage import PictureStore
@@ -14,12 +15,13 @@ from pipelines.catalog import Catalog
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """The catalogue, the two stores, and the ear on Redis."""
+    """The catalogue, the two stores, the keys, and the ear on Redis."""
 
     settings: Settings
     catalog: Catalog
     jobs: JobStore
     pictures: PictureStore
+    keyring: Keyring
     signals: Signals
 
 

@@ -17,6 +17,8 @@ from jobs.errors import (
     JobError,
     JobNotFoundError,
     QueueFullError,
+    QuotaExceededError,
+    RequestOverLimitError,
     StoreUnavailableError,
     WebhookRefusedError,
 )
@@ -52,6 +54,22 @@ KINDS: dict[str, Kind] = {
         status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         title="The body is too large",
         remedy="Send less; the limit is the setting DARKROOM_MAX_BODY_BYTES.",
+    ),
+    "unauthenticated": Kind(
+        status=HTTPStatus.UNAUTHORIZED,
+        title="There is no valid API key",
+        remedy="Send one as `Authorization: Bearer dk_...`. Operators make them with "
+        "`darkroom-server keys create`.",
+    ),
+    "forbidden": Kind(
+        status=HTTPStatus.FORBIDDEN,
+        title="The API key may not do this",
+        remedy="Use a key with the scope that the detail names.",
+    ),
+    "quota-exceeded": Kind(
+        status=HTTPStatus.TOO_MANY_REQUESTS,
+        title="The API key has used up one of its limits",
+        remedy="Try again after `Retry-After` seconds. `RateLimit` tells what is left of each.",
     ),
     "job-not-found": Kind(
         status=HTTPStatus.NOT_FOUND,
@@ -202,6 +220,14 @@ def problem_of(request: Request, error: Exception) -> Problem:
             fault = Fault(field="model", detail=str(error), limit=error.limit)
             headers = {"Retry-After": str(error.retry_after_s)}
             return Problem("queue-full", str(error), errors=[fault], headers=headers)
+        case QuotaExceededError():
+            fault = Fault(field=error.policy, detail=str(error), limit=error.limit)
+            headers = {"Retry-After": str(error.retry_after_s)}
+            return Problem("quota-exceeded", str(error), errors=[fault], headers=headers)
+        case RequestOverLimitError():
+            return invalid_request(
+                [Fault(field=error.policy, detail=str(error), limit=error.limit)]
+            )
         case WebhookRefusedError():
             return invalid_request([Fault(field=error.field, detail=error.detail)])
         case StoreUnavailableError():

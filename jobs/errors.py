@@ -47,6 +47,31 @@ class QueueFullError(JobError):
         self.model, self.limit, self.retry_after_s = model, limit, retry_after_s
 
 
+class KeyNotFoundError(JobError):
+    """There is no API key of that id."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"there is no key {key_id}")
+        self.key_id = key_id
+
+
+class QuotaExceededError(JobError):
+    """The caller has used up one of its key's limits, for now."""
+
+    def __init__(self, policy: str, limit: int, retry_after_s: int) -> None:
+        super().__init__(f"this key is limited to {limit} {policy.replace('-', ' ')}")
+        self.policy, self.limit, self.retry_after_s = policy, limit, retry_after_s
+
+
+class RequestOverLimitError(JobError):
+    """The caller asks for more at once than one of its key's limits ever has room for."""
+
+    def __init__(self, policy: str, limit: int, cost: int) -> None:
+        limited = f"this key is limited to {limit} {policy.replace('-', ' ')}"
+        super().__init__(f"{limited}, and {cost} at once never fit in")
+        self.policy, self.limit = policy, limit
+
+
 class WebhookRefusedError(JobError):
     """The request names a webhook that this service will not call."""
 

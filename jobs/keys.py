@@ -10,6 +10,12 @@ PICTURE_SWEEP: Final = "darkroom:picture-sweep"
 WEBHOOKS: Final = "darkroom:webhooks"
 #: A channel: one was added.
 WEBHOOK_BELL: Final = "darkroom:webhook-bell"
+#: A hash: the record of each API key, by its id.
+API_KEYS: Final = "darkroom:api-keys"
+#: A hash: how many jobs of each API key have not finished.
+UNFINISHED_OF_KEYS: Final = "darkroom:unfinished-of-keys"
+#: What the counters of rates begin with; the rest of their names is made by the library `limits`.
+QUOTAS: Final = "darkroom:quotas"
 
 
 def job(job_id: str) -> str:

@@ -89,8 +89,9 @@ async def _next_ids(redis: ArqRedis, tenant: str, wanted: Filter, after: str | N
             keys.index(tenant), f"({below}", f"[{oldest}", start=0, num=READ_AT_ONCE
         )
         return [job_id.decode() for job_id in some]
-    together = await cast(Awaitable[bytes | None], redis.hget(keys.batch(wanted.batch), "jobs"))
-    ids = (together or b"").decode().split()
+    record = redis.hmget(keys.batch(wanted.batch), ["jobs", "tenant"])
+    together, owner = await cast(Awaitable[list[bytes | None]], record)
+    ids = together.decode().split() if together and owner == tenant.encode() else []
     return sorted((job_id for job_id in ids if oldest <= job_id < below), reverse=True)[
         :READ_AT_ONCE
     ]

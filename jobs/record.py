@@ -43,7 +43,7 @@ def made_at_ms(job_id: str) -> int:
 
 
 def new_fields(request: AdmittedRequest) -> Fields:
-    """What a record begins with; the submit script adds time, place, tenant and work."""
+    """What a record begins with; the submit script adds time, place, tenant, key and work."""
     fields: dict[str, str | int] = {
         "v": RECORD_VERSION,
         "status": JobStatus.QUEUED,

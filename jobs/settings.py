@@ -1,6 +1,7 @@
 """Every setting of the service, read from `DARKROOM_*` environment variables here and only here."""
 
 from functools import lru_cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -56,6 +57,9 @@ class Settings(BaseSettings):
     """The address that the API listens on."""
     port: int = Field(8420, ge=1, le=65_535)
     """The port that the API listens on."""
+    allow_anonymous: bool | None = None
+    """Whether the API serves whoever has no key. Empty: only whoever asks from this machine itself,
+    while the API listens on a loopback address. Set it to false behind a proxy on this machine."""
     max_body_bytes: int = Field(2**20, ge=1_024)
     """The largest request body that is read."""
     max_picture_body_bytes: int = Field(32 * 2**20, ge=1_024)
@@ -138,6 +142,13 @@ class Settings(BaseSettings):
             return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
 
+    @property
+    def serves_anybody(self) -> bool:
+        """Whether there is somebody who needs no key."""
+        if self.allow_anonymous is None:
+            return is_loopback(self.host)
+        return self.allow_anonymous
+
     @field_validator("openai_model_aliases", mode="before")
     @classmethod
     def _split_into_pairs(cls, value: object) -> object:
@@ -159,6 +170,14 @@ class Settings(BaseSettings):
     def _is_allow_list(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         Guard(value)
         return value
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine, and reached from nowhere else."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 @lru_cache(maxsize=1)

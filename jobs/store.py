@@ -10,6 +10,8 @@ from typing import Any, cast
 from arq.connections import ArqRedis
 
 from jobs import keys, queue
+from jobs.access.model import ANYBODY, Caller
+from jobs.access.quotas import Quotas
 from jobs.backlog import Backlogs
 from jobs.connection import redis_errors
 from jobs.errors import JobNotFoundError, LeaseLostError, NewerRecordError, TransitionError
@@ -43,8 +45,6 @@ from jobs.submission import Submission
 
 log = logging.getLogger("darkroom.jobs")
 
-#: Whose a job is when nobody asked.
-DEFAULT_TENANT = "default"
 #: How many jobs one sweep of a model looks at.
 SWEEP_SIZE = 1_000
 
@@ -62,7 +62,10 @@ class JobStore:
         self._scripts = Scripts(self._exchange)
         self._standings = Standings(self._exchange)
         self.backlogs = Backlogs(self._exchange, self._standings)
-        self._submission = Submission(self._scripts, self._standings, settings)
+        self.quotas = Quotas(redis, self._exchange)
+        self._submission = Submission(
+            self._exchange, self._scripts, self._standings, self.quotas, settings
+        )
         #: Where each model's sweep goes on.
         self._cursors: dict[str, int] = {}
 
@@ -70,7 +73,7 @@ class JobStore:
         self,
         request: AdmittedRequest,
         *,
-        tenant: str = DEFAULT_TENANT,
+        caller: Caller = ANYBODY,
         idempotency_key: str = "",
         fingerprint: str = "",
     ) -> Job:
@@ -79,7 +82,7 @@ class JobStore:
         Submitting again under the same idempotency key answers with the job that is there.
         """
         taken = await self._submission.submit(
-            [request], tenant=tenant, idempotency_key=idempotency_key, fingerprint=fingerprint
+            [request], caller=caller, idempotency_key=idempotency_key, fingerprint=fingerprint
         )
         if taken.created_ms is None:
             return await self.get(taken.id)
@@ -89,22 +92,25 @@ class JobStore:
         self,
         requests: Sequence[AdmittedRequest],
         *,
-        tenant: str = DEFAULT_TENANT,
+        caller: Caller = ANYBODY,
         idempotency_key: str = "",
         fingerprint: str = "",
     ) -> Batch:
         """Record all of these jobs and put them in line, or none. Raises as `Submission.submit`."""
         taken = await self._submission.submit(
             requests,
-            tenant=tenant,
+            caller=caller,
             idempotency_key=idempotency_key,
             fingerprint=fingerprint,
             batch_id=new_job_id(),
         )
         return await self.get_batch(taken.id)
 
-    async def get_batch(self, batch_id: str) -> Batch:
+    async def get_batch(self, batch_id: str, *, tenant: str | None = None) -> Batch:
         """
+        Args:
+            tenant: whose batch it must be.
+
         Raises:
             JobNotFoundError: there is no such batch, or its record has expired.
         """
@@ -112,9 +118,9 @@ class JobStore:
             stored = await cast(
                 Awaitable[dict[bytes, bytes]], self.redis.hgetall(keys.batch(batch_id))
             )
-            if not stored:
-                raise JobNotFoundError(batch_id)
             record = record_from_hash(stored)
+            if not record or tenant not in (None, record["tenant"]):
+                raise JobNotFoundError(batch_id)
             job_ids = record["jobs"].split()
             async with self.redis.pipeline(transaction=False) as pipe:
                 for job_id in job_ids:
@@ -125,26 +131,25 @@ class JobStore:
                 await self.redis.pexpire(keys.batch(batch_id), self._retention_ms)
         return batch
 
-    async def cancel_batch(self, batch_id: str) -> Batch:
-        """Stop every job of a batch that has not finished.
-
-        Raises:
-            JobNotFoundError: there is no such batch.
-        """
-        batch = await self.get_batch(batch_id)
+    async def cancel_batch(self, batch_id: str, *, tenant: str | None = None) -> Batch:
+        """Stop every job of a batch that has not finished. Raises as `get_batch`."""
+        batch = await self.get_batch(batch_id, tenant=tenant)
         # The last first: those that wait leave no gap in their tenant's turns.
         for job_id in reversed(batch.jobs):
             with contextlib.suppress(JobNotFoundError, TransitionError):
                 await self.cancel(job_id)
         return await self.get_batch(batch_id)
 
-    async def get(self, job_id: str) -> Job:
+    async def get(self, job_id: str, *, tenant: str | None = None) -> Job:
         """
+        Args:
+            tenant: whose job it must be.
+
         Raises:
             JobNotFoundError: there is no such job, or its record has expired.
         """
         stored, ahead = await self._scripts.look(
-            keys=[keys.job(job_id)], args=[job_id, keys.queue("")]
+            keys=[keys.job(job_id)], args=[job_id, keys.queue(""), tenant or ""]
         )
         if not stored:
             raise JobNotFoundError(job_id)
@@ -283,24 +288,30 @@ class JobStore:
         """Hand a job back unfinished, to its old place in line. Raises as `_move` does."""
         await self._move(lease.job_id, lease.model, JobStatus.QUEUED, lease.token, {"step": 0})
 
-    async def cancel(self, job_id: str) -> Job:
+    async def cancel(self, job_id: str, *, tenant: str | None = None) -> Job:
         """Stop a job, waiting or running; its holder learns it from its next report.
+
+        Args:
+            tenant: whose job it must be.
 
         Raises:
             JobNotFoundError: there is no such job.
             TransitionError: it has finished already.
         """
-        job = await self.get(job_id)
+        job = await self.get(job_id, tenant=tenant)
         await self._move(job_id, job.request.model, JobStatus.CANCELED)
         return await self.get(job_id)
 
-    async def delete(self, job_id: str) -> Job:
+    async def delete(self, job_id: str, *, tenant: str | None = None) -> Job:
         """Forget a job, and stop it first if need be. What was deleted is given back.
+
+        Args:
+            tenant: whose job it must be.
 
         Raises:
             JobNotFoundError: there is no such job.
         """
-        job = await self.get(job_id)
+        job = await self.get(job_id, tenant=tenant)
         if not job.status.finished:
             with contextlib.suppress(TransitionError):
                 await self._move(job_id, job.request.model, JobStatus.CANCELED)
@@ -324,7 +335,11 @@ class JobStore:
             TransitionError: the job's state forbids the move.
         """
         answer = await self._scripts.transition(
-            keys=[*keys.of_job(job_id, model), *keys.of_webhook(job_id)],
+            keys=[
+                *keys.of_job(job_id, model),
+                *keys.of_webhook(job_id),
+                keys.UNFINISHED_OF_KEYS,
+            ],
             args=[
                 job_id,
                 wanted,

@@ -5,7 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs import keys, metrics, queue, tracing
-from jobs.errors import IdempotencyError, QueueFullError, WebhookRefusedError
+from jobs.access.model import Caller
+from jobs.access.quotas import UNFINISHED, Quotas
+from jobs.errors import (
+    IdempotencyError,
+    QueueFullError,
+    QuotaExceededError,
+    RequestOverLimitError,
+    WebhookRefusedError,
+)
+from jobs.exchange import Exchange
 from jobs.model import AdmittedRequest
 from jobs.record import new_fields, new_job_id
 from jobs.scripts import Scripts
@@ -26,11 +35,36 @@ class Taken:
     ahead: int = 0
 
 
-class Submission:
-    """Writes records, places in line and idempotency key in one step."""
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Requests that are to be taken in together."""
 
-    def __init__(self, scripts: Scripts, standings: Standings, settings: Settings) -> None:
-        self._scripts, self._standings = scripts, standings
+    requests: Sequence[AdmittedRequest]
+    caller: Caller
+    idempotency_key: str
+    fingerprint: str
+    batch_id: str | None
+
+    @property
+    def idempotency(self) -> str:
+        """Where it is kept what the idempotency key was used for; empty without one."""
+        name = keys.idempotency(self.caller.tenant, self.idempotency_key)
+        return name if self.idempotency_key else ""
+
+
+class Submission:
+    """Writes records, places in line and idempotency key in one step, at the caller's charge."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        scripts: Scripts,
+        standings: Standings,
+        quotas: Quotas,
+        settings: Settings,
+    ) -> None:
+        self._exchange, self._scripts = exchange, scripts
+        self._standings, self._quotas = standings, quotas
         self._most_jobs, self._most_work = settings.queue_max_jobs, settings.queue_max_work
         self._retention_ms = settings.retention_s * 1000
         self._can_sign = bool(settings.webhook_secret.get_secret_value())
@@ -40,20 +74,42 @@ class Submission:
         self,
         requests: Sequence[AdmittedRequest],
         *,
-        tenant: str,
+        caller: Caller,
         idempotency_key: str,
         fingerprint: str,
         batch_id: str | None = None,
     ) -> Taken:
-        """Take all of these requests in, or none.
+        """Take all of these requests in, or none; what is not taken in now costs nothing.
 
         Raises:
             IdempotencyError: the key was used for a request with another fingerprint.
             QueueFullError: a model has as many jobs, or as much work, as it may have.
+            QuotaExceededError: the caller has used up a limit of its key.
+            RequestOverLimitError: the caller's key never allows as much at once.
             WebhookRefusedError: a request names a webhook that would never be called.
         """
-        for number, request in enumerate(requests):
-            self._check_webhook(request, f"jobs.{number}." if batch_id else "")
+        asked = Asked(
+            requests=[_telling(request, caller) for request in requests],
+            caller=caller,
+            idempotency_key=idempotency_key,
+            fingerprint=fingerprint,
+            batch_id=batch_id,
+        )
+        self._check_webhooks(asked)
+        try:
+            async with self._quotas.charging(caller, asked.requests) as charge:
+                taken = await self._write(asked)
+                charge.is_due = taken.created_ms is not None
+        except QuotaExceededError:
+            # Who only asks again for what is there already is answered all the same.
+            if (earlier := await self._earlier(asked)) is None:
+                raise
+            return earlier
+        return taken
+
+    async def _write(self, asked: Asked) -> Taken:
+        """Raises as `submit`."""
+        caller, requests, batch_id = asked.caller, asked.requests, asked.batch_id
         job_ids = [new_job_id() for _ in requests]
         submitted_id = batch_id or job_ids[0]
         with tracing.span(
@@ -62,52 +118,80 @@ class Submission:
             further = {"batch": batch_id, "traceparent": tracing.traceparent()}
             outcome, *found = await self._scripts.submit(
                 keys=[
-                    keys.idempotency(tenant, idempotency_key) if idempotency_key else "",
+                    asked.idempotency,
                     keys.batch(batch_id) if batch_id else "",
-                    *_keys_of(job_ids, requests, tenant),
+                    keys.UNFINISHED_OF_KEYS,
+                    *_keys_of(job_ids, requests, caller.tenant),
                 ],
                 args=[
                     len(requests),
-                    fingerprint,
+                    asked.fingerprint,
                     self._retention_ms,
                     submitted_id,
                     self._most_jobs,
                     self._most_work,
+                    caller.tenant,
+                    caller.id,
+                    caller.limits.unfinished_jobs or "",
                     *(
-                        _described(job_id, request, tenant, further)
+                        _described(job_id, request, further)
                         for job_id, request in zip(job_ids, requests, strict=True)
                     ),
                 ],
             )
         match outcome.decode():
             case "conflict":
-                raise IdempotencyError(idempotency_key)
+                raise IdempotencyError(asked.idempotency_key)
+            case "busy":
+                raise await self._busy(asked, unfinished=int(found[0]))
             case "full":
                 number, jobs, work = map(int, found)
-                raise await self._refusal(requests[number], jobs=jobs, work=work)
+                raise await self._full(requests[number], jobs=jobs, work=work)
             case "created":
                 for request in requests:
                     metrics.SUBMITTED.labels(request.model, request.lane).inc()
         kept_id, *since = found
         return Taken(kept_id.decode(), *since)
 
-    def _check_webhook(self, request: AdmittedRequest, prefix: str) -> None:
-        """What can be told of a webhook now; its target is checked again at each attempt.
+    async def _earlier(self, asked: Asked) -> Taken | None:
+        """What is there under the same idempotency key and for the same request."""
+        if not asked.idempotency:
+            return None
+        kept_id, kept_for = await self._exchange("HMGET", asked.idempotency, "id", "fingerprint")
+        is_same = kept_id is not None and kept_for.decode() == asked.fingerprint
+        return Taken(kept_id.decode()) if is_same else None
+
+    def _check_webhooks(self, asked: Asked) -> None:
+        """What can be told of webhooks now; their targets are checked again at each attempt.
 
         Raises:
             WebhookRefusedError
         """
-        if request.webhook is None:
-            return
-        if not self._can_sign:
-            detail = "this service sends no webhooks: it has no DARKROOM_WEBHOOK_SECRET to sign by"
-            raise WebhookRefusedError(f"{prefix}webhook", detail)
-        try:
-            self._guard.check(request.webhook.url)
-        except ForbiddenTargetError as error:
-            raise WebhookRefusedError(f"{prefix}webhook.url", str(error)) from None
+        for number, request in enumerate(asked.requests):
+            if request.webhook is None:
+                continue
+            prefix = f"jobs.{number}." if asked.batch_id else ""
+            if not (self._can_sign or asked.caller.can_sign):
+                detail = "there is no secret to sign webhooks by: neither DARKROOM_WEBHOOK_SECRET"
+                raise WebhookRefusedError(f"{prefix}webhook", f"{detail}, nor one of this key")
+            try:
+                self._guard.check(request.webhook.url)
+            except ForbiddenTargetError as error:
+                raise WebhookRefusedError(f"{prefix}webhook.url", str(error)) from None
 
-    async def _refusal(self, request: AdmittedRequest, *, jobs: int, work: int) -> QueueFullError:
+    async def _busy(
+        self, asked: Asked, *, unfinished: int
+    ) -> QuotaExceededError | RequestOverLimitError:
+        """The refusal of a caller with too many unfinished jobs: some must end before."""
+        limit, count = asked.caller.limits.unfinished_jobs or 0, len(asked.requests)
+        if count > limit:
+            return RequestOverLimitError(UNFINISHED, limit, count)
+        first = asked.requests[0]
+        pace = (await self._standings.look(first.model)).pace
+        excess = (unfinished + count - limit) * first.work
+        return QuotaExceededError(UNFINISHED, limit, pace.retry_after_s(excess))
+
+    async def _full(self, request: AdmittedRequest, *, jobs: int, work: int) -> QueueFullError:
         """Which limit of the queue a request met, and when there will be room for it."""
         pace = (await self._standings.look(request.model)).pace
         if jobs >= self._most_jobs:
@@ -123,6 +207,13 @@ class Submission:
         return QueueFullError(request.model, detail, limit, pace.retry_after_s(excess))
 
 
+def _telling(request: AdmittedRequest, caller: Caller) -> AdmittedRequest:
+    """A request that names whom to tell of it, if anybody does."""
+    if request.webhook is not None or caller.webhook is None:
+        return request
+    return request.model_copy(update={"webhook": caller.webhook})
+
+
 def _keys_of(job_ids: Sequence[str], requests: Sequence[AdmittedRequest], tenant: str) -> list[str]:
     return [
         key
@@ -131,9 +222,7 @@ def _keys_of(job_ids: Sequence[str], requests: Sequence[AdmittedRequest], tenant
     ]
 
 
-def _described(
-    job_id: str, request: AdmittedRequest, tenant: str, further: Mapping[str, str | None]
-) -> str:
+def _described(job_id: str, request: AdmittedRequest, further: Mapping[str, str | None]) -> str:
     """What the script needs to know of a job.
 
     Args:
@@ -146,7 +235,6 @@ def _described(
             "id": job_id,
             "definition": queue.definition(job_id).decode(),
             "lane": queue.lane_number(request.lane),
-            "tenant": tenant,
             "work": request.work,
             "length": request.length,
             "fields": [str(part) for pair in fields.items() for part in pair],

@@ -48,6 +48,16 @@ def check() -> None:
     _become("jobs.checks")
 
 
+@app.command(
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+def keys(context: typer.Context) -> None:
+    """Create, list and revoke API keys."""
+    _settings()
+    _become("jobs.access.command", *context.args)
+
+
 @app.command()
 def sweep() -> None:
     """Delete the pictures that have outlived their jobs, as workers do every hour."""

@@ -8,6 +8,7 @@ from fastapi import APIRouter, status
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from api import problems
+from api.access import Asking
 from api.admission import admit
 from api.idempotency import IdempotencyKey, fingerprint
 from api.parts import Deps
@@ -82,11 +83,15 @@ class BatchRequest(BaseModel):
     ),
 )
 async def submit(
-    request: BatchRequest, parts: Deps, idempotency_key: IdempotencyKey = None
+    request: BatchRequest,
+    parts: Deps,
+    caller: Asking,
+    idempotency_key: IdempotencyKey = None,
 ) -> Batch:
     """Put up to a thousand jobs in line: all of them, or none."""
     return await parts.jobs.submit_batch(
         _admitted(request.requests(), parts.catalog),
+        caller=caller,
         idempotency_key=idempotency_key or "",
         fingerprint=fingerprint(idempotency_key, request),
     )
@@ -97,9 +102,9 @@ async def submit(
     summary="Look at a batch",
     responses=problems.responses("job-not-found", "unavailable"),
 )
-async def show(batch_id: str, parts: Deps) -> Batch:
+async def show(batch_id: str, parts: Deps, caller: Asking) -> Batch:
     """How many of its jobs stand where. `GET /v1/jobs?batch=` lists them."""
-    return await parts.jobs.get_batch(checked(batch_id))
+    return await parts.jobs.get_batch(checked(batch_id), tenant=caller.tenant)
 
 
 @router.post(
@@ -107,9 +112,9 @@ async def show(batch_id: str, parts: Deps) -> Batch:
     summary="Stop a batch",
     responses=problems.responses("job-not-found", "unavailable"),
 )
-async def cancel(batch_id: str, parts: Deps) -> Batch:
+async def cancel(batch_id: str, parts: Deps, caller: Asking) -> Batch:
     """Stop every job of it that has not finished."""
-    return await parts.jobs.cancel_batch(checked(batch_id))
+    return await parts.jobs.cancel_batch(checked(batch_id), tenant=caller.tenant)
 
 
 def _admitted(requests: list[JobRequest], catalog: Catalog) -> list[AdmittedRequest]:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header, status
 from pydantic import BaseModel
 
 from api import problems
+from api.access import Asking
 from api.parts import Deps
 from api.routes.jobs import checked
 from jobs.exchange import Exchange
@@ -39,8 +40,8 @@ class DeliveryList(BaseModel):
     summary="Look at a job's webhooks",
     responses=problems.responses("job-not-found", "unavailable"),
 )
-async def show(job_id: str, parts: Deps) -> DeliveryList:
+async def show(job_id: str, parts: Deps, caller: Asking) -> DeliveryList:
     """Each delivery with all its attempts, what the receiver answered, and when the next is due."""
-    job = await parts.jobs.get(checked(job_id))
+    job = await parts.jobs.get(checked(job_id), tenant=caller.tenant)
     deliveries = Deliveries(Exchange(parts.jobs.redis))
     return DeliveryList(deliveries=await deliveries.of_job(job.id))

@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 
 from api import problems
+from api.access import Asking
 from api.parts import Deps, Parts
 from api.presenting import with_url, with_urls
 from api.routes.jobs import checked
@@ -59,9 +60,10 @@ do by themselves. After `end` the answer is 204, which tells them to stop.
 async def watch(
     job_id: str,
     parts: Deps,
+    caller: Asking,
     last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,15}-\d{1,10}$")] = None,
 ) -> Response:
-    job = await parts.jobs.get(checked(job_id))
+    job = await parts.jobs.get(checked(job_id), tenant=caller.tenant)
     after = last_event_id or events.BEGINNING
     if await _has_seen_the_end(parts, job, after):
         return Response(status_code=status.HTTP_204_NO_CONTENT)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Query, Response, status
 from pydantic import BaseModel, Field
 
 from api import problems
+from api.access import Asking
 from api.admission import admit
 from api.idempotency import IdempotencyKey, fingerprint
 from api.parts import Deps
@@ -19,7 +20,6 @@ from jobs import listing
 from jobs.errors import JobNotFoundError, TransitionError
 from jobs.model import JOB_ID_PATTERN, Job, JobRequest, JobStatus
 from jobs.storage import picture_keys
-from jobs.store import DEFAULT_TENANT
 
 ETAG_HEADER = {"ETag": {"description": "Send it as `If-None-Match`.", "schema": {"type": "string"}}}
 
@@ -44,6 +44,7 @@ quick = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=QuickRoute)
 async def submit(
     request: JobRequest,
     parts: Deps,
+    caller: Asking,
     idempotency_key: IdempotencyKey = None,
     wait: WaitQuery = None,
     prefer: PreferHeader = None,
@@ -51,6 +52,7 @@ async def submit(
     """Put a text-to-image job in line. It is never lost once this has answered."""
     job = await parts.jobs.submit(
         admit(request, parts.catalog),
+        caller=caller,
         idempotency_key=idempotency_key or "",
         fingerprint=fingerprint(idempotency_key, request),
     )
@@ -74,6 +76,7 @@ class JobPage(BaseModel):
 )
 async def list_jobs(
     parts: Deps,
+    caller: Asking,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[
         str | None, Query(pattern=JOB_ID_PATTERN, description="`next` of the page before.")
@@ -100,7 +103,7 @@ async def list_jobs(
         created_from=created_from,
         created_before=created_before,
     )
-    page = await listing.page(parts.jobs.redis, DEFAULT_TENANT, wanted, after=cursor, limit=limit)
+    page = await listing.page(parts.jobs.redis, caller.tenant, wanted, after=cursor, limit=limit)
     return JobPage(jobs=[with_urls(job, parts) for job in page.jobs], next=page.next)
 
 
@@ -117,12 +120,13 @@ async def list_jobs(
 async def show(
     job_id: str,
     parts: Deps,
+    caller: Asking,
     wait: WaitQuery = None,
     prefer: PreferHeader = None,
     if_none_match: Annotated[str | None, Header(max_length=255)] = None,
 ) -> Response:
     """Where a job stands; once it has succeeded, each picture with an address to fetch it from."""
-    known = await parts.jobs.get(checked(job_id))
+    known = await parts.jobs.get(checked(job_id), tenant=caller.tenant)
 
     def has_changed(job: Job) -> bool:
         return etag(job) not in if_none_match if if_none_match else job.status is not known.status
@@ -137,15 +141,15 @@ async def show(
     response_model=Job,
     responses=problems.responses("job-not-found", "unavailable"),
 )
-async def cancel(job_id: str, parts: Deps) -> Response:
+async def cancel(job_id: str, parts: Deps, caller: Asking) -> Response:
     """Stop a job, waiting or running, and answer with the state it ended in.
 
     A job that has finished already stays as it is.
     """
     try:
-        job = await parts.jobs.cancel(checked(job_id))
+        job = await parts.jobs.cancel(checked(job_id), tenant=caller.tenant)
     except TransitionError:
-        job = await parts.jobs.get(job_id)
+        job = await parts.jobs.get(job_id, tenant=caller.tenant)
     return answer(job, parts)
 
 
@@ -155,9 +159,9 @@ async def cancel(job_id: str, parts: Deps) -> Response:
     status_code=status.HTTP_204_NO_CONTENT,
     responses=problems.responses("job-not-found", "unavailable"),
 )
-async def delete(job_id: str, parts: Deps) -> None:
+async def delete(job_id: str, parts: Deps, caller: Asking) -> None:
     """Stop a job if need be, and delete its record and its pictures."""
-    job = await parts.jobs.delete(checked(job_id))
+    job = await parts.jobs.delete(checked(job_id), tenant=caller.tenant)
     await asyncio.to_thread(parts.pictures.delete, picture_keys(job))
 
 

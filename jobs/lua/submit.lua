@@ -1,16 +1,17 @@
 -- Write jobs' records, their places in the queue and their idempotency key: all of it, or nothing.
--- KEYS: the idempotency key or '', the batch or '', then for each job those of the job and its
---       tenant's index
+-- KEYS: the idempotency key or '', the batch or '', the unfinished jobs of API keys, then for each
+--       job those of the job and its tenant's index
 -- ARGV: number of jobs, fingerprint of the request, ms to keep the idempotency key, id to keep under
---       it, most unfinished jobs and most unfinished work of a model; then for each job, as JSON:
---       id, definition, lane, tenant, work, length, and its record's further fields
+--       it, most unfinished jobs and most unfinished work of a model, tenant, API key or '', most
+--       unfinished jobs of that key or ''; then for each job, as JSON:
+--       id, definition, lane, work, length, and its record's further fields
 -- Returns 'created' with the id, the time in ms, and how many wait before the last job; 'replayed' and
--- the earlier id; 'conflict'; or 'full' with the number of the job that finds no room, and its model's
--- unfinished jobs and their work.
-local count, fingerprint, keep_ms, id, most_jobs, most_work = unpack(ARGV)
+-- the earlier id; 'conflict'; 'busy' with the API key's unfinished jobs; or 'full' with the number of
+-- the job that finds no room, and its model's unfinished jobs and their work.
+local count, fingerprint, keep_ms, id, most_jobs, most_work, tenant, api_key, most_of_key = unpack(ARGV)
 count, most_jobs, most_work = tonumber(count), tonumber(most_jobs), tonumber(most_work)
-local KEYS_OF_JOB = 14
-local idempotency, batch = KEYS[1], KEYS[2]
+local ARGS_OF_ALL, KEYS_OF_ALL, KEYS_OF_JOB = 9, 3, 14
+local idempotency, batch, unfinished_of_keys = KEYS[1], KEYS[2], KEYS[3]
 
 if idempotency ~= '' then
     local earlier = redis.call('HMGET', idempotency, 'id', 'fingerprint')
@@ -23,8 +24,16 @@ end
 
 local jobs, keys_of = {}, {}
 for number = 1, count do
-    jobs[number] = cjson.decode(ARGV[6 + number])
-    keys_of[number] = {unpack(KEYS, (number - 1) * KEYS_OF_JOB + 3, number * KEYS_OF_JOB + 2)}
+    jobs[number] = cjson.decode(ARGV[ARGS_OF_ALL + number])
+    local before = KEYS_OF_ALL + (number - 1) * KEYS_OF_JOB
+    keys_of[number] = {unpack(KEYS, before + 1, before + KEYS_OF_JOB)}
+end
+
+if most_of_key ~= '' then
+    local of_key = tonumber(redis.call('HGET', unfinished_of_keys, api_key) or 0)
+    if of_key + count > tonumber(most_of_key) then
+        return {'busy', of_key}
+    end
 end
 
 -- Whether all of them fit, before the first is written.
@@ -55,23 +64,27 @@ if batch ~= '' then
     for number, job in ipairs(jobs) do
         ids[number] = job.id
     end
-    redis.call('HSET', batch, 'created_ms', now_ms, 'jobs', table.concat(ids, ' '))
+    redis.call('HSET', batch, 'created_ms', now_ms, 'jobs', table.concat(ids, ' '), 'tenant', tenant)
     redis.call('PEXPIRE', batch, keep_ms)
+end
+
+if api_key ~= '' then
+    redis.call('HINCRBY', unfinished_of_keys, api_key, count)
 end
 
 local ahead
 for number, job in ipairs(jobs) do
     local record, queue, definition, _, _, unfinished, bell, served, tenants, load, _, _, _, index =
         unpack(keys_of[number])
-    local member = job.lane .. '/' .. job.tenant
+    local member = job.lane .. '/' .. tenant
     local place = start_place(
         job.lane,
         tonumber(redis.call('HGET', served, job.lane) or nil),
         tonumber(redis.call('ZSCORE', tenants, member) or nil)
     )
     redis.call('ZADD', tenants, exact(place + cost_of(job.work)), member)
-    redis.call('HSET', record, 'created_ms', now_ms, 'place', exact(place), 'tenant', job.tenant,
-        'work', exact(job.work), 'length', exact(job.length), unpack(job.fields))
+    redis.call('HSET', record, 'created_ms', now_ms, 'place', exact(place), 'tenant', tenant,
+        'api_key', api_key, 'work', exact(job.work), 'length', exact(job.length), unpack(job.fields))
     -- arq would let a definition expire after a day and then fail the job that waited longer.
     redis.call('SET', definition, job.definition)
     redis.call('ZADD', queue, exact(place), job.id)

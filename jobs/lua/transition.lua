@@ -1,14 +1,15 @@
 -- Move a job to another state, if its present state and its lease allow that.
--- KEYS: those of the job, and of its webhook
+-- KEYS: those of the job, and of its webhook, and the unfinished jobs of API keys
 -- ARGV: job id, wanted state, states it may come from (by comma), lease token or '',
 --       ms to keep the record once it is finished, and its events, then further fields and values
 -- Returns 'done', 'missing', 'fenced', or the state that forbids the move.
 local record, queue, definition, in_progress, tries, unfinished, bell, _, tenants, load, pace,
-    events, changes, webhooks, webhook_bell, deliveries = unpack(KEYS)
+    events, changes, webhooks, webhook_bell, deliveries, unfinished_of_keys = unpack(KEYS)
 local job_id, wanted, allowed, token, keep_ms, keep_events_ms = unpack(ARGV)
 
-local held = redis.call('HMGET', record, 'status', 'lease', 'place', 'attempts', 'work', 'tenant', 'started_ms', 'length')
-local status, lease, place, attempts, work, tenant, started_ms, length = unpack(held)
+local held = redis.call('HMGET', record, 'status', 'lease', 'place', 'attempts', 'work', 'tenant',
+    'started_ms', 'length', 'api_key')
+local status, lease, place, attempts, work, tenant, started_ms, length, api_key = unpack(held)
 if not status then
     return 'missing'
 end
@@ -41,6 +42,9 @@ redis.call('PEXPIRE', record, keep_ms)
 redis.call('ZREM', queue, job_id)
 redis.call('SREM', unfinished, job_id)
 redis.call('DECRBY', load, work)
+if (api_key or '') ~= '' and redis.call('HINCRBY', unfinished_of_keys, api_key, -1) <= 0 then
+    redis.call('HDEL', unfinished_of_keys, api_key)
+end
 redis.call('DEL', definition, in_progress, tries)
 tell(events, changes, 'end', '{}')
 redis.call('PEXPIRE', events, keep_events_ms)

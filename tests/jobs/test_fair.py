@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from jobs import keys
+from jobs.access.model import Caller
 from jobs.connection import connect
 from jobs.errors import QueueFullError
 from jobs.model import AdmittedRequest, Lane
@@ -19,6 +20,7 @@ from jobs.settings import Settings
 from jobs.store import JobStore
 
 MODEL, WORKER = "shapes-sd", "here:1:abc"
+ANN, BOB = Caller(tenant="ann"), Caller(tenant="bob")
 WORK_PER_TAG = 2**16
 
 #: Serves a whole history of arrivals and services within one call, by the pure functions alone.
@@ -125,9 +127,9 @@ async def test_one_tenant_s_thousand_jobs_do_not_delay_another_s_one(
     store: JobStore, heads: Any, request_: AdmittedRequest
 ) -> None:
     for _ in range(1_000):
-        await store.submit(request_, tenant="ann")
+        await store.submit(request_, caller=ANN)
     await heads(10)
-    job = await store.submit(request_, tenant="bob")
+    job = await store.submit(request_, caller=BOB)
     assert job.queue is not None
     assert job.queue.position <= 1
     assert "bob" in await heads(2)
@@ -138,21 +140,21 @@ async def test_an_interactive_job_goes_before_every_batch_job(
 ) -> None:
     batch = request_.model_copy(update={"lane": Lane.BATCH})
     for _ in range(5):
-        await store.submit(batch, tenant="ann")
+        await store.submit(batch, caller=ANN)
     await heads(1)
-    await store.submit(request_, tenant="bob")
+    await store.submit(request_, caller=BOB)
     assert await heads(2) == ["bob", "ann"]
 
 
 async def test_who_cancels_waiting_jobs_does_not_pay_for_them(
     store: JobStore, heads: Any, request_: AdmittedRequest
 ) -> None:
-    dropped = [await store.submit(request_, tenant="ann") for _ in range(100)]
+    dropped = [await store.submit(request_, caller=ANN) for _ in range(100)]
     for job in dropped:
         await store.cancel(job.id)
     for _ in range(3):
-        await store.submit(request_, tenant="bob")
-    await store.submit(request_, tenant="ann")
+        await store.submit(request_, caller=BOB)
+    await store.submit(request_, caller=ANN)
     assert "ann" in await heads(2)
 
 
@@ -160,11 +162,11 @@ async def test_an_idle_tenant_saves_nothing_up_and_owes_nothing(
     store: JobStore, redis: ArqRedis, heads: Any, request_: AdmittedRequest
 ) -> None:
     for _ in range(50):
-        await store.submit(request_, tenant="ann")
+        await store.submit(request_, caller=ANN)
     await heads(50)
     for _ in range(2):
-        await store.submit(request_, tenant="bob")
-        await store.submit(request_, tenant="ann")
+        await store.submit(request_, caller=BOB)
+        await store.submit(request_, caller=ANN)
     assert set(await heads(3)) == {"ann", "bob"}
     await heads(1)
     # Only ends that lie ahead of what is served are kept.

@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 )
 
 from jobs import keys
+from jobs.access.model import Caller
 from jobs.connection import connect
 from jobs.errors import JobError, LeaseLostError, TransitionError
 from jobs.lease import Lease
@@ -114,7 +115,7 @@ class Lifecycle(RuleBasedStateMachine):
         # 256 x 256 pixels are one unit a step.
         changes = {"width": 256, "height": 256, "steps": units, "lane": lane}
         request = self.request.model_copy(update=changes)
-        job = self.run(self.store.submit(request, tenant=tenant))
+        job = self.run(self.store.submit(request, caller=Caller(tenant=tenant)))
         place = self.line.join(lane, tenant, units)
         self.expected[job.id] = Expected(job.id, tenant, lane, units, place)
         return self.expected[job.id]

@@ -9,7 +9,7 @@ from api.admission import admit
 from api.compat.attending import no_pictures, pictures_in_base64, see_through
 from api.compat.automatic1111.errors import TranslatedRoute
 from api.compat.automatic1111.model import TextToImage, TextToImageResponse
-from api.compat.automatic1111.session import Caller
+from api.compat.automatic1111.session import CallerSession
 from api.compat.automatic1111.translating import to_job_request
 from api.parts import Deps
 from jobs.infotext import infotext
@@ -21,15 +21,17 @@ router = APIRouter(route_class=TranslatedRoute)
 @router.post(
     "/txt2img", summary="Make pictures as AUTOMATIC1111 does", response_model=TextToImageResponse
 )
-async def txt2img(asked: TextToImage, request: Request, parts: Deps, caller: Caller) -> Response:
+async def txt2img(
+    asked: TextToImage, request: Request, parts: Deps, session: CallerSession
+) -> Response:
     """Put a job in line and hold the answer until its pictures are there.
 
     The job of a client that leaves is cancelled.
     """
-    options = {**await caller.options(), **(asked.override_settings or {})}
+    options = {**await session.options(), **(asked.override_settings or {})}
     wanted = to_job_request(asked, options, parts.catalog)
-    job = await parts.jobs.submit(admit(wanted, parts.catalog))
-    async with caller.waiting_for(job, asked.force_task_id or job.id):
+    job = await parts.jobs.submit(admit(wanted, parts.catalog), caller=session.caller)
+    async with session.waiting_for(job, asked.force_task_id or job.id):
         job = await see_through(parts, job, request)
     if job.status is JobStatus.FAILED:
         raise no_pictures(job)

@@ -5,7 +5,7 @@ from typing import Any, Final
 from fastapi import APIRouter
 
 from api.compat.automatic1111.errors import TranslatedRoute
-from api.compat.automatic1111.session import Caller
+from api.compat.automatic1111.session import CallerSession
 from api.compat.automatic1111.settings import CHECKPOINT, FORMAT, HONOURED, NOTHING, faults_of
 from api.parts import Deps
 from api.problems import invalid_request
@@ -24,16 +24,16 @@ FIXED: Final[dict[str, Any]] = {
 
 
 @router.get("/options", summary="The caller's options")
-async def options(parts: Deps, caller: Caller) -> dict[str, Any]:
+async def options(parts: Deps, session: CallerSession) -> dict[str, Any]:
     """What the next request takes, unless it overrides it."""
     defaults = {CHECKPOINT: next(iter(parts.catalog)), FORMAT: "png"}
-    return {**FIXED, **defaults, **await caller.options()}
+    return {**FIXED, **defaults, **await session.options()}
 
 
 @router.post("/options", summary="Set options for the caller")
-async def set_options(changes: dict[str, Any], parts: Deps, caller: Caller) -> None:
+async def set_options(changes: dict[str, Any], parts: Deps, session: CallerSession) -> None:
     """Of effect are `sd_model_checkpoint` and `samples_format`, for this caller alone."""
     if faults := list(faults_of(changes, parts.catalog)):
         raise invalid_request(faults)
     kept = {name: changes[name] for name in HONOURED if changes.get(name) not in NOTHING}
-    await caller.set_options(kept)
+    await session.set_options(kept)

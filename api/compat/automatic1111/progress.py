@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from api.compat.attending import abandon
 from api.compat.automatic1111.errors import TranslatedRoute
 from api.compat.automatic1111.model import ProgressResponse, ProgressState
-from api.compat.automatic1111.session import Caller
+from api.compat.automatic1111.session import CallerSession
 from api.parts import Deps
 from jobs import events
 from jobs.events import EventKind
@@ -18,10 +18,10 @@ router = APIRouter(route_class=TranslatedRoute)
 
 @router.get("/progress", summary="How far the caller's foremost picture is")
 async def progress(
-    parts: Deps, caller: Caller, skip_current_image: bool = False
+    parts: Deps, session: CallerSession, skip_current_image: bool = False
 ) -> ProgressResponse:
     """Of several requests of one caller, that which runs or is next."""
-    tasks = await caller.tasks()
+    tasks = await session.tasks()
     if not tasks:
         return ProgressResponse()
     task, job = tasks[0]
@@ -39,16 +39,16 @@ async def progress(
 
 
 @router.post("/interrupt", summary="Stop all that the caller waits for")
-async def interrupt(parts: Deps, caller: Caller) -> dict[str, str]:
+async def interrupt(parts: Deps, session: CallerSession) -> dict[str, str]:
     """Each of these requests is answered at once, without pictures."""
-    await asyncio.gather(*(abandon(parts, job) for _, job in await caller.tasks()))
+    await asyncio.gather(*(abandon(parts, job) for _, job in await session.tasks()))
     return {}
 
 
 @router.post("/skip", summary="Stop the caller's foremost request")
-async def skip(parts: Deps, caller: Caller) -> None:
+async def skip(parts: Deps, session: CallerSession) -> None:
     """It is answered at once, without pictures; the caller's other requests go on."""
-    for _, job in (await caller.tasks())[:1]:
+    for _, job in (await session.tasks())[:1]:
         await abandon(parts, job)
 
 

@@ -11,13 +11,14 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from api.access import Asking
 from api.compat.automatic1111.settings import CHECKPOINT
 from api.parts import Deps, Parts
 from jobs import keys
+from jobs.access.model import Caller
 from jobs.connection import redis_errors
 from jobs.errors import JobNotFoundError, StoreUnavailableError
 from jobs.model import Job, JobStatus
-from jobs.store import DEFAULT_TENANT
 
 #: How long a caller's options are kept after he has set one.
 OPTIONS_KEPT_S = 30 * 24 * 3600
@@ -28,7 +29,13 @@ class Session:
     """One caller's options, and what he waits for."""
 
     parts: Parts
-    caller: str
+    caller: Caller
+    #: Where the caller asks from.
+    address: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.caller.tenant}/{self.address}"
 
     @asynccontextmanager
     async def waiting_for(self, job: Job, task: str) -> AsyncIterator[None]:
@@ -36,7 +43,7 @@ class Session:
 
         While Redis is away nobody is told of it, and that is all.
         """
-        redis, name = self.parts.jobs.redis, keys.caller_jobs(self.caller)
+        redis, name = self.parts.jobs.redis, keys.caller_jobs(self.name)
         with suppress(StoreUnavailableError), redis_errors():
             async with redis.pipeline() as pipe:
                 pipe.hset(name, job.id, task)
@@ -52,12 +59,13 @@ class Session:
     async def tasks(self) -> list[tuple[str, Job]]:
         """What the caller waits for, by its names: running jobs first, the oldest before others."""
         with redis_errors():
-            waiting = self.parts.jobs.redis.hgetall(keys.caller_jobs(self.caller))
+            waiting = self.parts.jobs.redis.hgetall(keys.caller_jobs(self.name))
             tasks = await cast(Awaitable[dict[bytes, bytes]], waiting)
         found = []
         for job_id, task in tasks.items():
             with suppress(JobNotFoundError):
-                found.append((task.decode(), await self.parts.jobs.get(job_id.decode())))
+                job = await self.parts.jobs.get(job_id.decode(), tenant=self.caller.tenant)
+                found.append((task.decode(), job))
         unfinished = [(task, job) for task, job in found if not job.status.finished]
         return sorted(
             unfinished, key=lambda each: (each[1].status is not JobStatus.RUNNING, each[1].id)
@@ -66,7 +74,7 @@ class Session:
     async def options(self) -> dict[str, str]:
         """The options that the caller has set; a model that is gone is no longer among them."""
         with redis_errors():
-            stored = self.parts.jobs.redis.hgetall(keys.caller_options(self.caller))
+            stored = self.parts.jobs.redis.hgetall(keys.caller_options(self.name))
             raw = await cast(Awaitable[dict[bytes, bytes]], stored)
         options = {name.decode(): value.decode() for name, value in raw.items()}
         if options.get(CHECKPOINT) not in self.parts.catalog:
@@ -77,7 +85,7 @@ class Session:
         """Keep options, which have been checked."""
         if not changes:
             return
-        name = keys.caller_options(self.caller)
+        name = keys.caller_options(self.name)
         with redis_errors():
             async with self.parts.jobs.redis.pipeline() as pipe:
                 pipe.hset(name, mapping=dict(changes))
@@ -85,9 +93,8 @@ class Session:
                 await pipe.execute()
 
 
-def _session(request: Request, parts: Deps) -> Session:
-    address = request.client.host if request.client else ""
-    return Session(parts, f"{DEFAULT_TENANT}/{address}")
+async def _session(request: Request, parts: Deps, caller: Asking) -> Session:
+    return Session(parts, caller, request.client.host if request.client else "")
 
 
-Caller = Annotated[Session, Depends(_session)]
+CallerSession = Annotated[Session, Depends(_session)]

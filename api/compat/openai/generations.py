@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from api.access import Asking
 from api.admission import admit
 from api.compat.attending import AttendedStream, no_pictures, pictures_in_base64, see_through
 from api.compat.dialect import job_request, refusing_by
@@ -34,13 +35,15 @@ router = APIRouter(prefix="/v1/images", tags=["openai"], route_class=refusing_by
         429: {"model": ErrorBody, "description": "The model's queue is full."},
     },
 )
-async def generate(asked: GenerationRequest, request: Request, parts: Deps) -> Response:
+async def generate(
+    asked: GenerationRequest, request: Request, parts: Deps, caller: Asking
+) -> Response:
     """Put a job in line and hold the answer until its pictures are there.
 
     The job of a client that leaves is cancelled. With `stream`, the answer is server-sent events.
     """
     wanted = to_job_request(asked, parts.settings.openai_model_aliases)
-    job = await parts.jobs.submit(admit(wanted, parts.catalog))
+    job = await parts.jobs.submit(admit(wanted, parts.catalog), caller=caller)
     if asked.stream:
         return AttendedStream(parts, job, stream(parts, job, asked, request))
     job = await see_through(parts, job, request)

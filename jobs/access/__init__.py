@@ -1,0 +1,1 @@
+"""Who may use the service: API keys with their tenants, scopes, limits and webhooks."""
