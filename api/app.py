@@ -117,9 +117,8 @@ async def _warn(parts: Parts) -> None:
 
 
 async def _deliver(parts: Parts) -> None:
-    """Tell clients what happens to their jobs, unless there is nothing to sign that with."""
-    if parts.settings.webhook_secret.get_secret_value():
-        deliverer = Deliverer(
-            parts.settings, parts.jobs, parts.signals, lambda job: with_urls(job, parts)
-        )
-        await deliverer.run()
+    """Tell clients what happens to their jobs."""
+    deliverer = Deliverer(
+        parts.settings, parts.jobs, parts.signals, lambda job: with_urls(job, parts)
+    )
+    await deliverer.run()

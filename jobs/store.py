@@ -169,6 +169,11 @@ class JobStore:
             known["progress"] = job.progress.model_copy(update={"images_per_s": speed})
         return job.model_copy(update=known)
 
+    async def key_of(self, job_id: str) -> str:
+        """The id of the API key that submitted a job; empty without one."""
+        key_id: bytes | None = await self._exchange("HGET", keys.job(job_id), "api_key")
+        return (key_id or b"").decode()
+
     async def attempts(self, job_id: str) -> int:
         """How often a job has been started so far; 0 also for one that is not there."""
         lines: bytes | None = await self._exchange("HGET", keys.job(job_id), "attempts")

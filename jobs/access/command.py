@@ -22,6 +22,7 @@ from jobs.exchange import Exchange
 from jobs.settings import settings
 from jobs.webhooks.model import Webhook
 from jobs.webhooks.signing import PREFIX as WEBHOOK_PREFIX
+from jobs.webhooks.targets import ForbiddenTargetError, Guard
 
 app = typer.Typer(
     help="API keys: who may use the service, as which tenant, and how much.",
@@ -67,6 +68,8 @@ def create(
             unfinished_jobs=unfinished_jobs,
         )
         told = Webhook(url=webhook) if webhook else None
+        if told:
+            Guard(settings().webhook_allow).check(told.url)
         key, secret = _with_keyring(
             lambda keyring: keyring.create(
                 tenant=tenant,
@@ -80,6 +83,8 @@ def create(
     except ValidationError as error:
         first = error.errors()[0]
         _give_up(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+    except ForbiddenTargetError as error:
+        _give_up(f"webhook: {error}")
     if as_json:
         signing = {"webhook_secret": signs_by} if signs_by else {}
         typer.echo(json.dumps({**_shown(key), "key": secret.text, **signing}))

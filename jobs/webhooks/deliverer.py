@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, Field
 
 from jobs import keys, logs, metrics, tracing
-from jobs.errors import JobNotFoundError, StoreUnavailableError
+from jobs.access.keyring import Keyring
+from jobs.errors import JobNotFoundError, KeyNotFoundError, StoreUnavailableError
 from jobs.exchange import Exchange
 from jobs.model import Job
 from jobs.settings import Settings
@@ -81,7 +82,8 @@ class Deliverer:
         self._most = settings.webhook_concurrency
         self._lease_s = settings.webhook_timeout_s + BOOKKEEPING_S
         self._jobs, self._signals, self._present = jobs, signals, present
-        self._deliveries = Deliveries(Exchange(jobs.redis))
+        exchange = Exchange(jobs.redis)
+        self._deliveries, self._keyring = Deliveries(exchange), Keyring(exchange)
         self._signer = Signer(secrets_in(settings.webhook_secret.get_secret_value()))
         self._sender = Sender(
             Guard(settings.webhook_allow), timeout_s=settings.webhook_timeout_s, most=self._most
@@ -165,5 +167,14 @@ class Deliverer:
             type=delivery.event, timestamp=delivery.created_at, data=self._present(job)
         )
         body = event.model_dump_json()
-        headers = self._signer.headers(delivery.id, body, datetime.now(UTC))
+        signer = await self._signer_of(job)
+        headers = signer.headers(delivery.id, body, datetime.now(UTC))
         return await self._sender.post(webhook.url, headers, body)
+
+    async def _signer_of(self, job: Job) -> Signer:
+        """A key that has a secret of its own signs by that alone, and after it is revoked, too."""
+        try:
+            key = await self._keyring.get(await self._jobs.key_of(job.id))
+        except KeyNotFoundError:
+            return self._signer
+        return Signer([key.webhook_secret.get_secret_value()]) if key.can_sign else self._signer

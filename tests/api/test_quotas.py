@@ -1,4 +1,4 @@
-"""A key's limits over HTTP: what is charged, what is told, and that several processes share them."""
+"""A key's limits over HTTP: what is charged and told, and that several processes share them."""
 
 from collections.abc import Iterator
 from typing import Any

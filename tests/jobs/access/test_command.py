@@ -73,6 +73,7 @@ def test_a_key_is_revoked_by_its_id_or_by_itself(run: Any) -> None:
         (("create", "--tenant=a b"), "tenant"),
         (("create", "--tenant=ann", "--jobs-per-minute=0"), "jobs_per_minute"),
         (("create", "--tenant=ann", "--webhook=ftp://example.com"), "url"),
+        (("create", "--tenant=ann", "--webhook=http://169.254.169.254/"), "169.254.169.254"),
         (("revoke", "0123456789ab"), "0123456789ab"),
     ],
 )

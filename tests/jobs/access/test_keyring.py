@@ -47,9 +47,7 @@ async def test_a_key_is_found_by_its_secret_alone(keyring: Keyring) -> None:
     assert await keyring.holder(KeySecret.new()) is None
 
 
-async def test_redis_holds_no_secret_that_opens_anything(
-    keyring: Keyring, redis: ArqRedis
-) -> None:
+async def test_redis_holds_no_secret_that_opens_anything(keyring: Keyring, redis: ArqRedis) -> None:
     _, secret = await keyring.create(tenant="ann")
     (record,) = await redis.hvals(keys.API_KEYS)  # type: ignore[misc]
     assert secret.secret not in record.decode()
@@ -59,9 +57,7 @@ async def test_redis_holds_no_secret_that_opens_anything(
     assert await keyring.holder(stolen) is None
 
 
-async def test_a_key_in_use_is_looked_up_once_a_second(
-    keyring: Keyring, exchange: Counted
-) -> None:
+async def test_a_key_in_use_is_looked_up_once_a_second(keyring: Keyring, exchange: Counted) -> None:
     _, secret = await keyring.create(tenant="ann")
     before = exchange.count
     for _ in range(1_000):
