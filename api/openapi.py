@@ -1,12 +1,35 @@
 """The service's description of itself, with its refusals as they really are."""
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 
+from api import problems
+from api.access import BASIC, SAFE_METHODS, is_open
 from api.problems import ProblemBody
 
 REFERENCE = "#/components/schemas/{model}"
+
+#: How a key can be sent (RFC 6750, RFC 7617).
+SCHEMES: Final = {
+    "key": {"type": "http", "scheme": "bearer", "description": "An API key: `dk_...`."},
+    "password": {"type": "http", "scheme": "basic", "description": "An API key as password."},
+}
+#: What every operation that needs a key can end in.
+OF_KEYS: Final = ("unauthenticated", "forbidden", "unavailable")
+#: What tells a key with limits what is left of them, with whatever it changes.
+RATE_LIMITS: Final = {
+    name: {"description": text, "schema": {"type": "string"}}
+    for name, text in (
+        ("RateLimit-Policy", "The limits of the key, if it has any."),
+        ("RateLimit", "What is left of them."),
+    )
+}
+#: How addresses that are not our own tell refusals.
+FORMS: Final[dict[str, dict[str, Any]]] = {
+    "/v1/images/": {"$ref": "#/components/schemas/ErrorBody"},
+    BASIC: {"type": "object"},
+}
 
 
 def describe(app: FastAPI) -> None:
@@ -26,6 +49,7 @@ def _mend(description: dict[str, Any]) -> None:
     schemas = description["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+    description["components"]["securitySchemes"] = SCHEMES
     problem = ProblemBody.model_json_schema(ref_template=REFERENCE)
     schemas.update(problem.pop("$defs"))
     schemas["ProblemBody"] = problem
@@ -34,3 +58,23 @@ def _mend(description: dict[str, Any]) -> None:
             # FastAPI adds this one to every route with a parameter, even one that takes any text.
             if "HTTPValidationError" in str(operation["responses"].get("422")):
                 del operation["responses"]["422"]
+    for path, operations in description["paths"].items():
+        for method, operation in operations.items():
+            if not is_open(path):
+                _close(path, method.upper(), operation)
+
+
+def _close(path: str, method: str, operation: dict[str, Any]) -> None:
+    """Tell of an operation that it needs a key, and what happens without a right one."""
+    # Nothing at all is one of the ways: some services let anybody in.
+    operation["security"] = [{}, {"key": []}]
+    if path.startswith(BASIC):
+        operation["security"].append({"password": []})
+    form = next((form for start, form in FORMS.items() if path.startswith(start)), None)
+    for status, response in problems.responses(*OF_KEYS).items():
+        if form:
+            response["content"] = {"application/json": {"schema": form}}
+        operation["responses"].setdefault(str(status), response)
+    if method not in SAFE_METHODS:
+        for response in operation["responses"].values():
+            response.setdefault("headers", {}).update(RATE_LIMITS)

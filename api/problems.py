@@ -26,6 +26,7 @@ from jobs.errors import (
 log = logging.getLogger("darkroom.api")
 
 MEDIA_TYPE = "application/problem+json"
+BODY_SCHEMA = "#/components/schemas/ProblemBody"
 #: How long a client should wait before it tries again when Redis or S3 is away.
 RETRY_AFTER_S = 2
 
@@ -126,6 +127,17 @@ KINDS: dict[str, Kind] = {
 }
 
 
+#: What every way of submitting jobs can end in.
+OF_SUBMITS = (
+    "malformed-json",
+    "body-too-large",
+    "invalid-request",
+    "queue-full",
+    "quota-exceeded",
+    "unavailable",
+)
+
+
 class Fault(BaseModel):
     """One field of a request, and what is wrong with it."""
 
@@ -184,13 +196,12 @@ def invalid_request(faults: Sequence[Fault]) -> Problem:
 
 def responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of a route that can end in these problems."""
-    return {
-        int(KINDS[name].status): {
-            "description": f"{KINDS[name].title}. {KINDS[name].remedy}",
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
-        }
-        for name in kinds
-    }
+    told: dict[int | str, dict[str, Any]] = {}
+    for kind in map(KINDS.__getitem__, kinds):
+        response = told.setdefault(int(kind.status), {"description": ""})
+        response["description"] += f"{kind.title}. {kind.remedy} "
+        response["content"] = {MEDIA_TYPE: {"schema": {"$ref": BODY_SCHEMA}}}
+    return told
 
 
 def install(app: FastAPI) -> None:

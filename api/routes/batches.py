@@ -78,9 +78,7 @@ class BatchRequest(BaseModel):
     "",
     status_code=status.HTTP_202_ACCEPTED,
     summary="Submit many jobs",
-    responses=problems.responses(
-        "malformed-json", "body-too-large", "invalid-request", "queue-full", "unavailable"
-    ),
+    responses=problems.responses(*problems.OF_SUBMITS),
 )
 async def submit(
     request: BatchRequest,

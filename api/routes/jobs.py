@@ -36,9 +36,7 @@ quick = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=QuickRoute)
     responses={
         200: {"model": Job, "description": "It has ended within the wait asked for."},
         202: {"headers": {"Location": {"description": "Poll here.", "schema": {"type": "string"}}}},
-        **problems.responses(
-            "malformed-json", "body-too-large", "invalid-request", "queue-full", "unavailable"
-        ),
+        **problems.responses(*problems.OF_SUBMITS),
     },
 )
 async def submit(

@@ -201,3 +201,17 @@ def test_without_redis_nobody_is_let_in(locked: Settings) -> None:
         assert client.get("/healthz").status_code == 200
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/unavailable")
     assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_the_description_says_of_each_operation_whether_it_needs_a_key(client: TestClient) -> None:
+    description = client.get("/openapi.json").json()
+    assert set(description["components"]["securitySchemes"]) == {"key", "password"}
+    for path, operations in description["paths"].items():
+        for method, operation in operations.items():
+            is_closed = {"401", "403"} <= set(operation["responses"]) and "security" in operation
+            assert is_closed is not is_open(path), (method, path)
+            if "{" not in path and not is_open(path):
+                answer = client.request(method, path)
+                assert answer.status_code == 401, (method, path)
+                media = answer.headers["content-type"]
+                assert media in operation["responses"]["401"]["content"], (method, path)

@@ -32,7 +32,7 @@ router = APIRouter(prefix="/v1/images", tags=["openai"], route_class=refusing_by
         200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
         400: {"model": ErrorBody, "description": "A field breaks a limit; `param` names it."},
         404: {"model": ErrorBody, "description": "There is no such model."},
-        429: {"model": ErrorBody, "description": "The model's queue is full."},
+        429: {"model": ErrorBody, "description": "The queue is full, or the key's limit reached."},
     },
 )
 async def generate(
