@@ -1,29 +1,33 @@
 // The page is a client like any other: it submits, watches and shows, by the public API alone.
 
+import { call, eventsOf, useKey } from "./service.js";
+
 // The fields that some models take and others do not.
 const OPTIONS = ["negative_prompt", "steps", "guidance_scale", "temperature", "top_p", "top_k"];
 const form = document.getElementById("request");
+const access = document.getElementById("access");
 const problem = document.getElementById("problem");
 const jobs = document.getElementById("jobs");
 const template = document.getElementById("job");
 let models = [];
 
-async function call(method, path, body) {
-  const answer = await fetch(path, {
-    method,
-    headers: body ? { "Content-Type": "application/json" } : {},
-    body: body && JSON.stringify(body),
-  });
-  const content = await answer.json();
-  if (!answer.ok) throw new Error(content.detail ?? content.title);
-  return content;
+// Does what may be refused, and tells the user of it; a missing key is asked for.
+async function attempt(work) {
+  problem.hidden = true;
+  try {
+    await work();
+  } catch (error) {
+    problem.textContent = error.message;
+    problem.hidden = false;
+    if (error.needsKey) access.hidden = false;
+  }
 }
 
 async function loadModels() {
   ({ models } = await call("GET", "/v1/models"));
-  for (const model of models) {
-    form.elements.model.add(new Option(model.title || model.name, model.name));
-  }
+  form.elements.model.replaceChildren(
+    ...models.map((model) => new Option(model.title || model.name, model.name)));
+  access.hidden = true;
   showLimits();
 }
 
@@ -92,40 +96,37 @@ function showPicture(card, job, index, source) {
   if (place(picture.src) !== place(source)) picture.src = source;
 }
 
-function follow(job) {
+async function follow(job) {
   const card = template.content.cloneNode(true).querySelector("article");
-  card.querySelector("button").onclick = () => call("POST", `/v1/jobs/${job.id}/cancel`);
+  card.querySelector("button").onclick = () =>
+    attempt(() => call("POST", `/v1/jobs/${job.id}/cancel`));
   jobs.prepend(card);
   show(card, job);
-  // It goes on by itself after a cut, where it was cut off.
-  const events = new EventSource(`/v1/jobs/${job.id}/events`);
-  const on = (kind, change) =>
-    events.addEventListener(kind, ({ data }) => {
-      change(JSON.parse(data));
-      show(card, job);
-    });
-  on("queued", (queue) => (job = { ...job, status: "queued", queue }));
-  on("running", () => (job = { ...job, status: "running", queue: null }));
-  on("progress", (progress) => (job = { ...job, progress }));
-  on("preview", ({ index, content_type: type, data }) =>
-    showPicture(card, job, index, `data:${type};base64,${data}`));
-  on("image", ({ index, url }) => showPicture(card, job, index, url));
-  on("end", (ended) => {
-    events.close();
-    job = ended;
-  });
+  const changes = {
+    queued: (queue) => (job = { ...job, status: "queued", queue }),
+    running: () => (job = { ...job, status: "running", queue: null }),
+    progress: (progress) => (job = { ...job, progress }),
+    preview: ({ index, content_type: type, data }) =>
+      showPicture(card, job, index, `data:${type};base64,${data}`),
+    image: ({ index, url }) => showPicture(card, job, index, url),
+    end: (ended) => (job = ended),
+  };
+  for await (const { kind, data } of eventsOf(job.id)) {
+    changes[kind]?.(data);
+    show(card, job);
+  }
 }
 
 form.elements.model.onchange = showLimits;
-form.onsubmit = async (event) => {
+form.onsubmit = (event) => {
   event.preventDefault();
-  problem.hidden = true;
-  try {
-    follow(await call("POST", "/v1/jobs", readRequest()));
-  } catch (error) {
-    problem.textContent = error.message;
-    problem.hidden = false;
-  }
+  attempt(async () => follow(await call("POST", "/v1/jobs", readRequest())));
+};
+access.onsubmit = (event) => {
+  event.preventDefault();
+  useKey(access.elements.key.value.trim());
+  access.reset();
+  attempt(loadModels);
 };
 form.elements.prompt.onkeydown = (event) => {
   if (event.key === "Enter" && !event.shiftKey) {
@@ -134,4 +135,4 @@ form.elements.prompt.onkeydown = (event) => {
   }
 };
 
-loadModels();
+attempt(loadModels);

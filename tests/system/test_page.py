@@ -1,11 +1,19 @@
 """The web page in a real browser, against the whole stack."""
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from api_process import starting, status
 from playwright.sync_api import Page, sync_playwright
+
+from jobs.access.secret import KeySecret
+from local.stack import Stack
 
 pytestmark = pytest.mark.system
 
@@ -14,7 +22,15 @@ BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 @pytest.fixture
 def page(service: Any) -> Iterator[Page]:
-    """The page, open, with every complaint of the browser noted."""
+    """The page, open."""
+    with opened(service.url) as page:
+        page.wait_for_selector("select option", state="attached")
+        yield page
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Page]:
+    """A service's page, with every complaint of the browser noted."""
     if BROWSER is None:
         pytest.skip("needs chromium on the PATH: apt install chromium")
     with sync_playwright() as playwright:
@@ -30,8 +46,7 @@ def page(service: Any) -> Iterator[Page]:
             "requestfailed",
             lambda request: request.url.endswith("/events") or complaints.append(request.url),
         )
-        page.goto(service.url)
-        page.wait_for_selector("select option", state="attached")
+        page.goto(url)
         yield page
         browser.close()
     assert not complaints
@@ -91,3 +106,30 @@ def test_the_page_offers_what_the_chosen_model_takes(page: Page) -> None:
     page.select_option("select[name=model]", "shapes-sd")
     assert page.locator("input[name=steps]").is_visible()
     assert not page.locator("input[name=temperature]").is_visible()
+
+
+def give(page: Page, key: str) -> None:
+    page.wait_for_selector("#access:not([hidden])")
+    page.fill("input[name=key]", key)
+    page.click("#access button")
+
+
+def test_where_a_key_is_needed_the_page_asks_for_it_and_works_with_it(
+    stores: Stack, redis: object
+) -> None:
+    command = [sys.executable, "-m", "local.command", "keys", "create", "--tenant=ann"]
+    environment = {**os.environ, **stores.environment()}
+    key = subprocess.check_output(command, env=environment, text=True).strip()
+    with starting(stores, allow_anonymous="false") as (process, port):
+        assert status(process, port) == 401
+        with opened(f"http://127.0.0.1:{port}") as page:
+            give(page, KeySecret.new().text)
+            page.wait_for_selector("#problem >> text=unknown or revoked")
+            give(page, key)
+            page.wait_for_selector("#access", state="hidden")
+            page.fill("textarea", "a red circle on a blue background")
+            page.click("text=Develop")
+            page.wait_for_selector("article .state >> text=no worker serves")
+            page.click("article button")
+            page.wait_for_selector("article .state >> text=canceled")
+            assert key not in page.content()
