@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
@@ -12,8 +13,11 @@ from pathlib import Path
 from typing import IO, Self
 
 import httpx
-from redis.asyncio import Redis
+from arq.connections import ArqRedis
+from pydantic import SecretStr
 
+from jobs import queue
+from jobs.connection import connect
 from jobs.settings import Settings
 from local import programs
 from local.errors import StackError
@@ -76,6 +80,11 @@ class Stack:
 
     def stores(self) -> tuple[Part, ...]:
         """What the others need before they start."""
+        lines = (
+            f"export {name}={shlex.quote(text)}\n" for name, text in self.environment().items()
+        )
+        # Lets other commands find this stack: `. var/stack.env`, then `darkroom-server keys ...`.
+        _write_private(self.folder / "stack.env", "".join(lines))
         return self._redis(), self._s3()
 
     def services(self) -> tuple[Part, ...]:
@@ -97,6 +106,10 @@ class Stack:
             "DARKROOM_HOST": settings.host,
             "PYTHONUNBUFFERED": "1",
         }
+
+    def _connection(self) -> ArqRedis:
+        url = SecretStr(self.environment()["DARKROOM_REDIS_URL"])
+        return connect(self.settings.model_copy(update={"redis_url": url}))
 
     def _redis(self) -> Part:
         configuration = self.folder / "redis" / "redis.conf"
@@ -121,9 +134,7 @@ class Stack:
         )
 
         async def ready() -> bool:
-            async with Redis(
-                host=LOOPBACK, port=self._redis_port, password=self._secrets.redis_password
-            ) as redis:
+            async with self._connection() as redis:
                 return bool(await redis.ping())
 
         return Part(
@@ -163,9 +174,9 @@ class Stack:
 
     def _worker(self) -> Part:
         async def ready() -> bool:
-            async with httpx.AsyncClient() as http:
-                listed = (await http.get(f"{self.url}/v1/models")).json()["models"]
-            return all(model["workers"] for model in listed)
+            # Not by the API, which may want a key.
+            async with self._connection() as redis:
+                return all((await queue.workers(redis, list(self.models))).values())
 
         return Part(
             name="worker",

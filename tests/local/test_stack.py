@@ -2,6 +2,7 @@
 
 import socket
 import stat
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
@@ -37,8 +38,23 @@ def test_secrets_are_made_once_and_only_their_owner_reads_them(tmp_path: Path) -
         kept.append((tmp_path / "secrets.json").read_text())
         stack.close()
     assert kept[0] == kept[1]
-    for name in ("secrets.json", "redis/redis.conf"):
+    for name in ("secrets.json", "redis/redis.conf", "stack.env"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+def test_a_shell_that_reads_it_in_finds_the_stack(tmp_path: Path) -> None:
+    folder = tmp_path / "a folder"
+    stack = Stack(Settings(port=free_port()), folder, ("shapes-sd",))
+    stack.stores()
+    stack.close()
+    shown = subprocess.run(
+        ["sh", "-c", '. "$1" && env', "sh", str(folder / "stack.env")],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name, text in stack.environment().items():
+        assert f"{name}={text}\n" in shown
 
 
 def test_no_secret_stands_in_a_command_line(tmp_path: Path) -> None:
