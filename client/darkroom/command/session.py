@@ -11,11 +11,13 @@ import typer
 
 from darkroom.client import Darkroom
 from darkroom.command.exits import ExitCode, exit_code
-from darkroom.config import URL_VARIABLE
-from darkroom.errors import DarkroomError
+from darkroom.config import KEY_VARIABLE, URL_VARIABLE
+from darkroom.errors import DarkroomError, RefusedError
 
 #: Stands for a character that is not shown.
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+#: The status of whoever has no valid key (RFC 9110, section 15.5.2).
+UNAUTHORIZED: Final = 401
 
 Url = Annotated[str | None, typer.Option(envvar=URL_VARIABLE, help="The address of the service.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -37,11 +39,22 @@ def told_errors() -> Iterator[None]:
     try:
         yield
     except DarkroomError as error:
-        give_up(str(error), exit_code(error))
+        give_up(f"{error}{_advice(error)}", exit_code(error))
     except OSError as error:
         give_up(f"the picture cannot be saved ({error})", ExitCode.FILE)
     except KeyboardInterrupt:
         give_up("interrupted", ExitCode.INTERRUPTED)
+
+
+def _advice(error: DarkroomError) -> str:
+    """What to do about a refusal, where the service cannot know how it was called."""
+    if not isinstance(error, RefusedError):
+        return ""
+    if error.status == UNAUTHORIZED:
+        return f"; set {KEY_VARIABLE}, or keep a key with `darkroom config --key`"
+    if error.retry_after_s:
+        return f"; try again in {error.retry_after_s:.0f} s"
+    return ""
 
 
 def give_up(reason: str, code: ExitCode) -> NoReturn:
