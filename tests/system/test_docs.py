@@ -21,6 +21,7 @@ PAGES = {
     "docs/api.md": {"batch.json", "circle.png", "job.json"},
     "docs/automatic1111.md": {"circle.png"},
     "docs/client.md": {"again", "circle-7.png", "circle-8.png", "out", "star.png"},
+    "docs/keys.md": {"key.json", "out"},
     "docs/operations.md": set(),
     "docs/openai.md": {"circle-0.png", "circle-1.png"},
     "docs/quickstart.md": {
@@ -47,6 +48,7 @@ def programs(text: str) -> Iterator[list[str]]:
 def test_every_snippet_runs(page: str, service: Any, tmp_path: Path) -> None:
     text = (REPOSITORY / page).read_text()
     assert DEFAULT_URL in text
+    (tmp_path / "var").symlink_to(service.folder / "var")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     for program in programs(text.replace(DEFAULT_URL, service.url)):
         done = subprocess.run(
