@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,7 +116,7 @@ class Lifecycle(RuleBasedStateMachine):
         # 256 x 256 pixels are one unit a step.
         changes = {"width": 256, "height": 256, "steps": units, "lane": lane}
         request = self.request.model_copy(update=changes)
-        job = self.run(self.store.submit(request, caller=Caller(tenant=tenant)))
+        job = self.run(self.store.submit(request, caller=Caller(id=tenant, tenant=tenant)))
         place = self.line.join(lane, tenant, units)
         self.expected[job.id] = Expected(job.id, tenant, lane, units, place)
         return self.expected[job.id]
@@ -255,6 +256,12 @@ class Lifecycle(RuleBasedStateMachine):
             job_id.decode() for job_id in self.run(self.redis.zrange(keys.queue(MODEL), 0, -1))
         }
         assert queued == {job.job_id for job in unfinished if not job.is_lost}
+
+    @invariant()
+    def the_unfinished_jobs_of_each_key_are_counted(self) -> None:
+        unfinished = [job.tenant for job in self.expected.values() if not job.status.finished]
+        counted = self.run(self.redis.hgetall(keys.UNFINISHED_OF_KEYS))
+        assert {key.decode(): int(count) for key, count in counted.items()} == Counter(unfinished)
 
     @invariant()
     def waiting_jobs_stand_where_fair_queueing_puts_them(self) -> None:
