@@ -97,7 +97,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     larger = {picture_info.PATH: chosen.max_picture_body_bytes}
     app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes, at=larger)
     told = {"/v1/images": openai_errors.refusal, "/sdapi": automatic1111_errors.refusal}
-    # Added last, so that it comes first.
     app.add_middleware(Access, settings=chosen, refusals=told)
     problems.install(app)
     describe(app)

@@ -9,6 +9,7 @@ from typing import Any, cast
 from arq.connections import ArqRedis
 
 from jobs import keys
+from jobs.access.model import DEFAULT_TENANT
 from jobs.connection import redis_errors
 from jobs.errors import NewerRecordError
 from jobs.model import Job, JobStatus
@@ -89,9 +90,10 @@ async def _next_ids(redis: ArqRedis, tenant: str, wanted: Filter, after: str | N
             keys.index(tenant), f"({below}", f"[{oldest}", start=0, num=READ_AT_ONCE
         )
         return [job_id.decode() for job_id in some]
-    record = redis.hmget(keys.batch(wanted.batch), ["jobs", "tenant"])
-    together, owner = await cast(Awaitable[list[bytes | None]], record)
-    ids = together.decode().split() if together and owner == tenant.encode() else []
+    stored = redis.hgetall(keys.batch(wanted.batch))
+    record = record_from_hash(await cast(Awaitable[dict[bytes, bytes]], stored))
+    is_theirs = record.get("tenant", DEFAULT_TENANT) == tenant
+    ids = record["jobs"].split() if record and is_theirs else []
     return sorted((job_id for job_id in ids if oldest <= job_id < below), reverse=True)[
         :READ_AT_ONCE
     ]

@@ -10,7 +10,7 @@ from typing import Any, cast
 from arq.connections import ArqRedis
 
 from jobs import keys, queue
-from jobs.access.model import ANYBODY, Caller
+from jobs.access.model import ANYBODY, DEFAULT_TENANT, Caller
 from jobs.access.quotas import Quotas
 from jobs.backlog import Backlogs
 from jobs.connection import redis_errors
@@ -119,7 +119,8 @@ class JobStore:
                 Awaitable[dict[bytes, bytes]], self.redis.hgetall(keys.batch(batch_id))
             )
             record = record_from_hash(stored)
-            if not record or tenant not in (None, record["tenant"]):
+            # Earlier versions did not write whose a batch is.
+            if not record or tenant not in (None, record.get("tenant", DEFAULT_TENANT)):
                 raise JobNotFoundError(batch_id)
             job_ids = record["jobs"].split()
             async with self.redis.pipeline(transaction=False) as pipe:

@@ -11,7 +11,7 @@ from pydantic import SecretStr, ValidationError
 from jobs import keys
 from jobs.access.model import NO_LIMITS, USER_SCOPES, ApiKey, Limits, Scope
 from jobs.access.secret import KeySecret
-from jobs.errors import KeyNotFoundError
+from jobs.errors import KeyNotFoundError, StoreUnavailableError
 from jobs.exchange import Exchange
 from jobs.webhooks.model import Webhook
 
@@ -99,7 +99,11 @@ class Keyring:
         return key
 
     async def holder(self, secret: KeySecret) -> ApiKey | None:
-        """The key that a secret belongs to; None when it is unknown, wrong or revoked."""
+        """The key that a secret belongs to; None when it is unknown, wrong or revoked.
+
+        While Redis is away, a key that was valid when last seen stays so: without Redis there is
+        nothing of anybody's to be had, and operators can still read that it is away.
+        """
         seen = self._seen.get(secret.text)
         now_s = time.monotonic()
         if seen and now_s - seen.at_s < FRESH_S:
@@ -108,6 +112,10 @@ class Keyring:
             key = await self.get(secret.id)
         except KeyNotFoundError:
             key = None
+        except StoreUnavailableError:
+            if seen is None:
+                raise
+            return seen.key
         if key is None or not key.is_valid or not secret.matches(key.secret_sha256):
             self._seen.pop(secret.text, None)
             return None

@@ -5,13 +5,17 @@ import socket
 import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from arq.connections import ArqRedis
 from fastapi.testclient import TestClient
 from gate import Gate
+from key_holders import holder
 from pydantic import SecretStr
 
 from api.app import create_app
+from jobs.access import keyring
+from jobs.access.model import Scope
 from jobs.settings import Settings
 
 BODY = {"prompt": "a red circle"}
@@ -53,6 +57,27 @@ def test_a_redis_that_hangs_is_given_up_in_time(behind_gate: tuple[TestClient, G
         answer = client.post("/v1/jobs", json=BODY)
     assert answer.status_code == 503
     assert time.monotonic() - begun < 10 * TIMEOUT_S, "the wait has a bound"
+
+
+async def test_operators_can_read_with_their_key_that_redis_is_away(
+    settings: Settings, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyring, "FRESH_S", 0.0)
+    operator = await holder(redis, scopes={Scope.METRICS_READ, Scope.JOBS_READ})
+    address, _, port = settings.redis_url.get_secret_value().rpartition("/")[0].rpartition(":")
+    gate = Gate(int(port))
+    changes = {"allow_anonymous": False, "redis_url": SecretStr(f"{address}:{gate.port}/0")}
+    await gate.open()
+    with TestClient(create_app(settings.model_copy(update=changes))) as client:
+
+        def get(path: str) -> httpx.Response:
+            return client.get(path, headers=operator.headers)
+
+        assert (await asyncio.to_thread(get, "/v1/jobs")).status_code == 200
+        await gate.close()
+        assert (await asyncio.to_thread(get, "/v1/jobs")).status_code == 503
+        shown = await asyncio.to_thread(get, "/metrics")
+    assert "darkroom_redis_up 0.0" in shown.text
 
 
 async def test_a_redis_without_memory_refuses_jobs_and_still_shows_them(

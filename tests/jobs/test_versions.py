@@ -12,6 +12,7 @@ from frozen import FOLDER, Frozen, thaw
 from played_worker import MODEL, WORKER
 
 from jobs import events, keys, listing
+from jobs.access.model import DEFAULT_TENANT
 from jobs.errors import NewerRecordError
 from jobs.events import EventKind
 from jobs.exchange import Exchange
@@ -19,7 +20,7 @@ from jobs.listing import Filter
 from jobs.model import AdmittedRequest, JobStatus, Lane
 from jobs.pace import Pace
 from jobs.record import RECORD_VERSION
-from jobs.store import DEFAULT_TENANT, JobStore
+from jobs.store import JobStore
 from jobs.webhooks.deliveries import Deliveries
 
 LAYOUTS = [int(path.stem.rpartition("_")[2]) for path in FOLDER.glob("layout_*.json")]

@@ -39,9 +39,11 @@ async def test_openai_s_client_sends_the_key_and_raises_its_own_exceptions(
         return openai.OpenAI(base_url=f"{http.base_url}/v1", api_key=key, max_retries=0)
 
     async def generate(key: str, count: int) -> None:
-        await elsewhere(client(key).images.generate, prompt="a red circle", n=count)
+        with client(key) as sdk:
+            await elsewhere(sdk.images.generate, prompt="a red circle", n=count)
 
-    assert (await elsewhere(client(reader.text).models.list)).data[0].id == "shapes-sd"
+    with client(reader.text) as sdk:
+        assert (await elsewhere(sdk.models.list)).data[0].id == "shapes-sd"
     with pytest.raises(openai.AuthenticationError) as unknown:
         await generate("sk-none", 1)
     assert unknown.value.code == "invalid_api_key"
@@ -66,3 +68,5 @@ async def test_automatic1111_s_client_sends_the_key_as_its_password(
     client = await elsewhere(webuiapi.WebUIApi, baseurl=address, **user)
     (model,) = await elsewhere(client.get_sd_models)
     assert model["title"] == "shapes-sd"
+    for each in (stranger, client):
+        each.session.close()
