@@ -94,19 +94,24 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         webhooks=deliveries.calls,
     )
-    larger = {picture_info.PATH: chosen.max_picture_body_bytes}
-    app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes, at=larger)
-    told = {"/v1/images": openai_errors.refusal, "/sdapi": automatic1111_errors.refusal}
-    app.add_middleware(Access, settings=chosen, refusals=told)
     problems.install(app)
     describe(app)
-    app.add_middleware(Observed)
+    _add_layers(app, chosen)
     own = (jobs, events, deliveries, batches, models, queues, health, metrics, problem_kinds)
     app.router.routes.extend(jobs.quick.routes)
     for routes in (*own, openai, automatic1111):
         app.include_router(routes.router)
     page.install(app, chosen)
     return app
+
+
+def _add_layers(app: FastAPI, chosen: Settings) -> None:
+    """What every request passes before a route; the last of these comes first."""
+    larger = {picture_info.PATH: chosen.max_picture_body_bytes}
+    app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes, at=larger)
+    told = {"/v1/images": openai_errors.refusal, "/sdapi": automatic1111_errors.refusal}
+    app.add_middleware(Access, settings=chosen, refusals=told)
+    app.add_middleware(Observed)
 
 
 async def _warn(parts: Parts) -> None:

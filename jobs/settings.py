@@ -172,6 +172,7 @@ class Settings(BaseSettings):
         return value
 
 
+@lru_cache(maxsize=1_024)
 def is_loopback(host: str) -> bool:
     """Whether a host's name or address is this machine, and reached from nowhere else."""
     try:
