@@ -7,6 +7,7 @@ import pytest
 from arq.connections import ArqRedis
 
 from jobs import keys, queue
+from jobs.access.model import Caller
 from jobs.backlog import Backlog, measure
 from jobs.model import AdmittedRequest, Lane
 from jobs.pace import UNKNOWN_WAIT_S, Pace
@@ -41,7 +42,7 @@ async def test_the_oldest_is_looked_for_beyond_the_first_in_line(
 ) -> None:
     """A tenant's second job waits behind another tenant's first one, however long it has waited."""
     first, second = [await store.submit(request_) for _ in range(2)]
-    other = await store.submit(request_, tenant="other")
+    other = await store.submit(request_, caller=Caller(tenant="other"))
     await store.cancel(first.id)
     place = await redis.zscore(keys.queue(MODEL), second.id)
     # The same job, had it been submitted an hour before.
