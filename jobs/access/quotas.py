@@ -156,6 +156,7 @@ class Quotas:
                 await self._give_back(limit, caller, rate.cost(requests))
 
     async def _give_back(self, limit: RateLimitItem, caller: Caller, cost: int) -> None:
+        # The library has no word for it, and its script adds what it is given.
         with redis_errors():
             await self._limiter.hit(limit, caller.id, cost=-cost)
 
