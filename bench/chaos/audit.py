@@ -7,14 +7,27 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
-from bench.chaos.cluster import LOOK_EVERY_S, Cluster
+from bench.chaos.cluster import LOOK_EVERY_S
 from bench.chaos.load import Load
 
 FINAL = {b"succeeded", b"failed", b"canceled"}
+
+
+class Examined(Protocol):
+    """A cluster whose jobs are over."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def redis_folder(self) -> Path: ...
+
+    #: Unix times at which Redis worked, and a worker to take a job.
+    able_at: list[float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +67,7 @@ def percentile(values: list[float], percent: int) -> float | None:
 
 
 async def examine(
-    cluster: Cluster,
+    cluster: Examined,
     load: Load,
     kills: list[tuple[float, str, int]],
     expected: dict[int, list[str]],

@@ -22,9 +22,21 @@ LOOK_EVERY_S = 0.1
 class Member:
     """One process of the cluster, in as many lives as it takes."""
 
-    def __init__(self, name: str, part: Part, environment: Mapping[str, str], log: Path) -> None:
-        self.name, self.part, self._log = name, part, log
-        self._environment = {**os.environ, **part.environment, **environment}
+    def __init__(
+        self,
+        name: str,
+        part: Part,
+        environment: Mapping[str, str],
+        log: Path,
+        source: Path | None = None,
+    ) -> None:
+        """
+        Args:
+            source: the checkout whose code it runs; None is this one.
+        """
+        self.name, self.part, self._log, self._source = name, part, log, source
+        path = {"PYTHONPATH": f"{source}:{source}/client"} if source else {}
+        self._environment = {**os.environ, **part.environment, **environment, **path}
         self.is_paused = False
         self.process = self._start()
 
@@ -32,7 +44,11 @@ class Member:
         with self._log.open("ab") as log:
             self._log_begins = log.tell()
             return subprocess.Popen(
-                self.part.command, env=self._environment, stdout=log, stderr=subprocess.STDOUT
+                self.part.command,
+                env=self._environment,
+                cwd=self._source,
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
 
     @property

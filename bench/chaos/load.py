@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,10 +45,17 @@ class Load:
     #: Each finished job as it was first seen to be.
     ended: dict[str, dict[str, Any]] = field(default_factory=dict)
     refusals: int = 0
+    #: Looks at a job that nobody answered, or with a 503.
+    unanswered: int = 0
+    #: Seconds until each job was acknowledged, all tries together.
+    acknowledged_after_s: list[float] = field(default_factory=list)
+    #: Whether connections are used again.
+    keeps_alive: bool = True
 
     async def run(self, duration_s: float) -> None:
         """Submit everything over a while, then wait for the end of all of it."""
-        async with httpx.AsyncClient(base_url=self.url, timeout=10) as http:
+        limits = httpx.Limits(max_keepalive_connections=None if self.keeps_alive else 0)
+        async with httpx.AsyncClient(base_url=self.url, timeout=10, limits=limits) as http:
             pause_s = duration_s / max(len(self.requests), 1)
             watching = asyncio.create_task(self._watch(http))
             submitting = set()
@@ -59,12 +67,14 @@ class Load:
 
     async def _submit(self, http: httpx.AsyncClient, number: int, request: dict[str, Any]) -> None:
         """Try under one idempotency key until the service says that it has the job."""
+        begun_s = time.monotonic()
         while True:
             try:
                 key = {"Idempotency-Key": f"chaos-{number}"}
                 answer = await http.post("/v1/jobs", json=request, headers=key)
                 if answer.status_code == httpx.codes.ACCEPTED:
                     self.acknowledged[number] = answer.json()["id"]
+                    self.acknowledged_after_s.append(time.monotonic() - begun_s)
                     return
                 assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE, answer.text
             except httpx.TransportError:
@@ -81,6 +91,7 @@ class Load:
 
     async def _look(self, http: httpx.AsyncClient, job_id: str) -> None:
         job = await look(http, job_id)
+        self.unanswered += job is None
         if job and job["status"] in ("succeeded", "failed", "canceled"):
             self.ended[job_id] = job
 

@@ -1,8 +1,8 @@
 """A way to a real server that can be cut, and mended, while both ends live."""
 
 import asyncio
-from contextlib import suppress
 
+from bench.chaos.balancer import copy
 from local.ports import free_port
 
 
@@ -37,13 +37,3 @@ class Gate:
             self._open -= ends
             for end in ends:
                 end.close()
-
-
-async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Hand on what comes from one end to the other, to its end."""
-    with suppress(ConnectionError):
-        while chunk := await reader.read(65_536):
-            writer.write(chunk)
-            await writer.drain()
-    with suppress(OSError, RuntimeError):
-        writer.write_eof()
