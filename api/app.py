@@ -24,6 +24,7 @@ from api.routes import problems as problem_kinds
 from jobs import checks, logs, tracing
 from jobs import metrics as measured
 from jobs.access.keyring import Keyring
+from jobs.analytics import sending
 from jobs.connection import connect
 from jobs.exchange import Exchange
 from jobs.model import Lane
@@ -71,7 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             keyring=Keyring(Exchange(redis)),
             signals=Signals(redis),
         )
-        with tracing.exporting(chosen.otlp_endpoint, "darkroom-api"):
+        async with tracing.exporting(chosen.otlp_endpoint, "darkroom-api"), sending(chosen):
             background = [
                 asyncio.create_task(work)
                 for work in (

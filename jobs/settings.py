@@ -123,6 +123,11 @@ class Settings(BaseSettings):
     ] = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
     """How long after each failed attempt the next one is made; after the last there is none."""
 
+    analytics_host: str = Field("https://eu.i.posthog.com", pattern=r"^https?://[^/]+/?$")
+    """Where product analytics go: PostHog, or whatever takes its batches."""
+    analytics_key: SecretStr = SecretStr("")
+    """The project's key there; without one there are no analytics."""
+
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     """How much is logged."""
     log_format: LogFormat = LogFormat.TEXT

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from arq.connections import ArqRedis
 
-from jobs import keys, queue
+from jobs import analytics, keys, queue
 from jobs.access.model import ANYBODY, DEFAULT_TENANT, Caller
 from jobs.access.quotas import Quotas
 from jobs.backlog import Backlogs
@@ -180,9 +180,9 @@ class JobStore:
         lines: bytes | None = await self._exchange("HGET", keys.job(job_id), "attempts")
         return (lines or b"").count(b"\n")
 
-    async def traceparent(self, job_id: str) -> str | None:
-        """The trace that a job belongs to (W3C Trace Context), if it was traced."""
-        stored: bytes | None = await self._exchange("HGET", keys.job(job_id), "traceparent")
+    async def field(self, job_id: str, name: str) -> str | None:
+        """What a record holds beside the job itself, such as its `tenant` or `traceparent`."""
+        stored: bytes | None = await self._exchange("HGET", keys.job(job_id), name)
         return stored.decode() if stored else None
 
     async def claim(self, job_id: str, model: str, worker: str) -> tuple[Job, Lease] | None:
@@ -306,6 +306,8 @@ class JobStore:
         """
         job = await self.get(job_id, tenant=tenant)
         await self._move(job_id, job.request.model, JobStatus.CANCELED)
+        if analytics.is_on():
+            analytics.tell("job canceled", await self.field(job_id, "tenant") or "", job.request)
         return await self.get(job_id)
 
     async def delete(self, job_id: str, *, tenant: str | None = None) -> Job:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jobs import keys, metrics, queue, tracing
+from jobs import analytics, keys, metrics, queue, tracing
 from jobs.access.model import Caller
 from jobs.access.quotas import UNFINISHED, Quotas
 from jobs.errors import (
@@ -150,6 +150,7 @@ class Submission:
             case "created":
                 for request in requests:
                     metrics.SUBMITTED.labels(request.model, request.lane).inc()
+                    analytics.tell("job submitted", tenant, request)
         kept_id, *since = found
         return Taken(kept_id.decode(), *since)
 

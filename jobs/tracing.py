@@ -4,8 +4,9 @@ Off until there is somewhere to send spans to; then every call here costs next t
 never holds a prompt, nor the text of an error, which could hold one.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 
 from opentelemetry.trace import (
     INVALID_SPAN,
@@ -31,8 +32,8 @@ _W3C = TraceContextTextMapPropagator()
 _tracer: Tracer | None = None
 
 
-@contextmanager
-def exporting(endpoint: str | None, service: str) -> Iterator[None]:
+@asynccontextmanager
+async def exporting(endpoint: str | None, service: str) -> AsyncIterator[None]:
     """Send this process's spans for the length of a block, by OTLP over HTTP.
 
     What waits to be sent is bounded, and dropped when the collector does not keep up.
@@ -61,7 +62,7 @@ def exporting(endpoint: str | None, service: str) -> Iterator[None]:
         yield
     finally:
         _tracer = None
-        provider.shutdown()
+        await asyncio.to_thread(provider.shutdown)
 
 
 def is_on() -> bool:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from jobs import logs, metrics, tracing
+from jobs import analytics, logs, metrics, tracing
 from jobs.errors import (
     JobError,
     JobNotFoundError,
@@ -69,7 +69,7 @@ class Developer:
         Raises:
             StoreUnavailableError: Redis or S3 is away, so the job must stay in the queue.
         """
-        parent = await self.jobs.traceparent(job_id) if tracing.is_on() else None
+        parent = await self.jobs.field(job_id, "traceparent") if tracing.is_on() else None
         attributes = {"darkroom.job_id": job_id, "darkroom.model": model}
         # One attempt left, and all others lost their worker: the job may be what killed them.
         is_suspect = 0 < await self.jobs.attempts(job_id) == self.settings.max_attempts - 1
@@ -93,11 +93,20 @@ class Developer:
 
     async def _measured(self, job: Job, lease: Lease, developed: Callable[[], None]) -> None:
         begun_s, outcome = time.monotonic(), Outcome.RELEASED
+        await self._tell_analysts("job started", job)
         try:
             outcome = await self._see_through(job, lease, developed)
         finally:
             took_s = time.monotonic() - begun_s
             metrics.ATTEMPT_SECONDS.labels(job.request.model, outcome).observe(took_s)
+        if outcome in (Outcome.SUCCEEDED, Outcome.FAILED):
+            await self._tell_analysts(f"job {outcome}", job, seconds=round(took_s, 3))
+
+    async def _tell_analysts(self, event: str, job: Job, **more: float) -> None:
+        if analytics.is_on():
+            with suppress(StoreUnavailableError):
+                tenant = await self.jobs.field(job.id, "tenant") or ""
+                analytics.tell(event, tenant, job.request, attempt=len(job.attempts), **more)
 
     async def _see_through(self, job: Job, lease: Lease, developed: Callable[[], None]) -> Outcome:
         """One attempt, and what is told of its end."""

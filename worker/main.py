@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from arq.connections import ArqRedis
 
 from jobs import checks, logs, metrics, queue, retention, tracing
+from jobs.analytics import sending
 from jobs.connection import connect, redis_errors
 from jobs.errors import StoreUnavailableError
 from jobs.model import MAX_IMAGES
@@ -64,7 +65,6 @@ async def run(chosen: Settings) -> None:
     with (
         outbox,
         engine_for(chosen, len(catalog)) as engine,
-        tracing.exporting(chosen.otlp_endpoint, "darkroom-worker"),
         _monitored(chosen, catalog, engine, outbox) as monitor,
     ):
         beating = asyncio.create_task(_again_and_again(BEAT_EVERY_S, monitor.beat))
@@ -77,7 +77,8 @@ async def run(chosen: Settings) -> None:
             outbox=outbox,
             worker=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}",
         )
-        await _work(developer, redis, pictures, stopping, monitor)
+        async with tracing.exporting(chosen.otlp_endpoint, "darkroom-worker"), sending(chosen):
+            await _work(developer, redis, pictures, stopping, monitor)
         beating.cancel()
     await redis.aclose()
 

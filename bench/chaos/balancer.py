@@ -16,11 +16,14 @@ class Balancer:
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._forward, "127.0.0.1", self.port)
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Cut everybody off."""
         if self._server:
             self._server.close()
         for end in self._open:
             end.transport.abort()
+        while self._open:  # noqa: ASYNC110 (they end as soon as they are let)
+            await asyncio.sleep(0)
 
     def add(self, port: int) -> None:
         self._backends.append(port)

@@ -87,7 +87,7 @@ class Fleet:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._balancer.close()
+        await self._balancer.close()
         for member, _ in self._members:
             member.end()
         for store in self._stores:

@@ -137,7 +137,8 @@ class Deliverer:
 
     async def _try(self, taken: Taken) -> None:
         """Raises as `Deliveries.get` and `JobStore.get`."""
-        parent = await self._jobs.traceparent(taken.job_id) if tracing.is_on() else None
+        is_traced = tracing.is_on()
+        parent = await self._jobs.field(taken.job_id, "traceparent") if is_traced else None
         attributes = {"darkroom.job_id": taken.job_id, "darkroom.event": taken.event}
         with tracing.span("webhook", parent=parent, kind=tracing.CLIENT, attributes=attributes):
             delivery = await self._deliveries.get(taken)

@@ -136,6 +136,8 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
             environment={
                 "OTEL_EXPORTER_OTLP_ENDPOINT": origin,
                 "OTEL_BSP_SCHEDULE_DELAY": "200",
+                "DARKROOM_ANALYTICS_HOST": origin,
+                "DARKROOM_ANALYTICS_KEY": "phc_of_the_tests",
                 "DARKROOM_LOG_FORMAT": "json",
                 "DARKROOM_WORKER_METRICS_PORT": str(worker_port),
                 "DARKROOM_WEBHOOK_SECRET": SECRET,

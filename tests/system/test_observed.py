@@ -93,6 +93,24 @@ def test_every_line_is_an_object_and_names_its_job_and_trace(
     assert {"timestamp", "level", "logger", "message"} <= lines[0].keys()
 
 
+def test_analytics_are_told_of_the_job_by_both_processes(
+    observed: Any, trace: list[Span], until: Until
+) -> None:
+    assert trace
+
+    def told() -> set[str]:
+        return {
+            event["event"]
+            for each in list(observed.receiver.received)
+            if each.path == "/batch/"
+            for event in json.loads(each.body)["batch"]
+        }
+
+    until(lambda: told() >= {"job submitted", "job started", "job succeeded"}, 30)
+    sent = [each.body for each in observed.receiver.received if each.path == "/batch/"]
+    assert not [body for body in sent if b"circle" in body]
+
+
 @pytest.fixture
 def prometheus(observed: Any, tmp_path: Path, until: Until) -> Iterator[str]:
     """A real Prometheus server with our configuration, but for where it looks, and how often."""
