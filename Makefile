@@ -15,7 +15,7 @@ PORT   ?= 8420
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check format docs train-demo bench-engine bench-sdxl bench-janus bench-janus-gpu bench-start bench-backlog bench-api bench-estimate bench-rolling chaos lock clean
+.PHONY: help run test check format docs train-demo bench-engine bench-sdxl bench-janus bench-janus-gpu bench-start bench-backlog bench-api bench-estimate bench-fleet bench-rolling chaos lock clean
 
 help:  ## print this menu
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ bench-api: $(VENV)/ready  ## submits, polls and 2,000 waiters, against a bare ap
 
 bench-estimate: $(VENV)/ready  ## how far estimates lie from what comes
 	@$(BIN)/python -m bench.estimate
+
+bench-fleet: $(VENV)/ready  ## one, two and four workers: throughput, and what each job costs every part
+	@$(BIN)/python -m bench.fleet
 
 bench-rolling: $(VENV)/ready  ## renew every process in turn under load; nobody may notice (FROM=checkout)
 	@$(BIN)/python -m bench.chaos.rolling $(if $(FROM),--from "$(FROM)")

@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from pydantic import SecretStr
+
 from jobs.settings import Settings
 from local.part import Part
 from local.ports import free_port
@@ -95,6 +97,10 @@ class Cluster:
     @property
     def url(self) -> str:
         return self._stack.url
+
+    @property
+    def redis_url(self) -> SecretStr:
+        return SecretStr(self._stack.environment()["DARKROOM_REDIS_URL"])
 
     @property
     def redis_folder(self) -> Path:
