@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from jobs import analytics, logs, metrics, tracing
+from jobs import analytics, metrics, tracing
 from jobs.errors import (
     JobError,
     JobNotFoundError,
@@ -79,19 +79,18 @@ class Developer:
                 leave_company()
                 on_developed()
 
-            with (
-                logs.about(job_id),
-                tracing.span(
-                    "develop", parent=parent, kind=tracing.CONSUMER, attributes=attributes
-                ),
-            ):
+            with tracing.span(
+                "develop", parent=parent, kind=tracing.CONSUMER, attributes=attributes
+            ) as span:
                 with tracing.span("claim"):
                     claimed = await self.jobs.claim(job_id, model, self.worker)
                 if claimed:
                     _note_start(claimed[0], parent)
-                    await self._measured(*claimed, developed)
+                    outcome = await self._measured(*claimed, developed)
+                    span.set_attribute("darkroom.outcome", outcome)
 
-    async def _measured(self, job: Job, lease: Lease, developed: Callable[[], None]) -> None:
+    async def _measured(self, job: Job, lease: Lease, developed: Callable[[], None]) -> Outcome:
+        """One attempt, and what is told of it to those who count."""
         begun_s, outcome = time.monotonic(), Outcome.RELEASED
         await self._tell_analysts("job started", job)
         try:
@@ -101,6 +100,7 @@ class Developer:
             metrics.ATTEMPT_SECONDS.labels(job.request.model, outcome).observe(took_s)
         if outcome in (Outcome.SUCCEEDED, Outcome.FAILED):
             await self._tell_analysts(f"job {outcome}", job, seconds=round(took_s, 3))
+        return outcome
 
     async def _tell_analysts(self, event: str, job: Job, **more: float) -> None:
         if analytics.is_on():
@@ -109,7 +109,7 @@ class Developer:
                 analytics.tell(event, tenant, job.request, attempt=len(job.attempts), **more)
 
     async def _see_through(self, job: Job, lease: Lease, developed: Callable[[], None]) -> Outcome:
-        """One attempt, and what is told of its end."""
+        """One attempt, and what is told of its end to the job's record."""
         try:
             images = await self._attempt(job, lease, developed)
             with tracing.span("finish"):

@@ -70,12 +70,18 @@ def serving(monitor: Monitor, host: str, port: int | None) -> Iterator[None]:
     """Serve it for the length of a block, if there is a port for that.
 
     Raises:
-        OSError: the address cannot be listened on.
+        SystemExit: the address cannot be listened on.
     """
     if port is None:
         yield
         return
-    server = _Server((host, port), _handler(monitor))
+    try:
+        server = _Server((host, port), _handler(monitor))
+    except OSError as error:
+        raise SystemExit(
+            f"darkroom-server: {host}:{port} (DARKROOM_WORKER_METRICS_PORT) cannot be listened on: "
+            f"{error.strerror}"
+        ) from None
     thread = Thread(target=server.serve_forever, name="darkroom-monitor", daemon=True)
     thread.start()
     try:

@@ -8,7 +8,7 @@ from typing import Any
 from arq.connections import ArqRedis
 from arq.worker import RetryJob, Worker, func
 
-from jobs import keys, queue, wire
+from jobs import keys, logs, queue, wire
 from jobs.connection import redis_errors
 from jobs.errors import NewerRecordError, StoreUnavailableError
 from jobs.settings import Settings
@@ -39,16 +39,8 @@ class Taker(Worker):
         self, settings: Settings, redis: ArqRedis, signals: Signals, model: str, develop: Develop
     ) -> None:
         async def task(ctx: dict[Any, Any], job_id: str) -> None:
-            try:
-                await develop(job_id, model, lambda: self._delivering.add(job_id))
-            except NewerRecordError as error:
-                log.warning("%s; left to a newer worker", error)
-                self._leave_alone(job_id)
-            except StoreUnavailableError as error:
-                log.warning("job %s will be tried again: %s", job_id, error)
-                raise RetryJob from error
-            finally:
-                self._delivering.discard(job_id)
+            with logs.about(job_id):
+                await self._task(job_id, develop)
 
         super().__init__(
             functions=[func(task, name=queue.FUNCTION)],
@@ -75,6 +67,19 @@ class Taker(Worker):
         self._delivering: set[str] = set()
         #: What only a newer version can do.
         self._left_alone: set[bytes] = set()
+
+    async def _task(self, job_id: str, develop: Develop) -> None:
+        """What arq runs for each job."""
+        try:
+            await develop(job_id, self._model, lambda: self._delivering.add(job_id))
+        except NewerRecordError as error:
+            log.warning("%s; left to a newer worker", error)
+            self._leave_alone(job_id)
+        except StoreUnavailableError as error:
+            log.warning("job %s will be tried again: %s", job_id, error)
+            raise RetryJob from error
+        finally:
+            self._delivering.discard(job_id)
 
     async def take(self) -> None:
         """Take jobs for ever; those under way go on while Redis is away."""

@@ -140,13 +140,16 @@ class Deliverer:
         is_traced = tracing.is_on()
         parent = await self._jobs.field(taken.job_id, "traceparent") if is_traced else None
         attributes = {"darkroom.job_id": taken.job_id, "darkroom.event": taken.event}
-        with tracing.span("webhook", parent=parent, kind=tracing.CLIENT, attributes=attributes):
+        with tracing.span(
+            "webhook", parent=parent, kind=tracing.CLIENT, attributes=attributes
+        ) as span:
             delivery = await self._deliveries.get(taken)
             answer = await self._attempt(taken, delivery)
             outcome, retry_in_s = verdict(
                 answer, len(delivery.attempts), self._retries_s, random.random()
             )
             await self._deliveries.settle(taken, answer, outcome, retry_in_s)
+            span.set_attribute("darkroom.outcome", outcome)
             metrics.WEBHOOK_ATTEMPTS.labels(outcome).inc()
             level = logging.WARNING if outcome is Outcome.ABANDONED else logging.INFO
             log.log(level, "%s: %s (%s)", taken.id, outcome, answer.error or answer.status_code)

@@ -60,6 +60,8 @@ def test_a_job_is_one_connected_trace_from_its_request_to_its_webhook(trace: lis
     for span in trace:
         counts[span.service, span.name] = counts.get((span.service, span.name), 0) + 1
     assert counts == STAGES
+    outcomes = [span.attributes.get("darkroom.outcome") for span in trace]
+    assert {"succeeded", "delivered"} <= set(outcomes)
     assert is_connected(trace, root_parent=CALLER)
 
 

@@ -151,3 +151,13 @@ def test_health_follows_the_worker() -> None:
         asyncio.run(monitor.beat())
         assert get(port, "/health/live")[0] == 200
         assert get(port, "/elsewhere")[0] == 404
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    monitor, port = Monitor(lambda: None, lambda: False), free_port()
+    with (
+        serving(monitor, "127.0.0.1", port),
+        pytest.raises(SystemExit, match=rf"127\.0\.0\.1:{port} .* cannot be listened on"),
+        serving(monitor, "127.0.0.1", port),
+    ):
+        pass
