@@ -150,7 +150,7 @@ class Submission:
             case "created":
                 for request in requests:
                     metrics.SUBMITTED.labels(request.model, request.lane).inc()
-                    analytics.tell("job submitted", tenant, request)
+                    analytics.tell("job submitted", caller.tenant, request)
         kept_id, *since = found
         return Taken(kept_id.decode(), *since)
 
