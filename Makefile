@@ -15,7 +15,7 @@ PORT   ?= 8420
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check format docs train-demo bench-engine bench-sdxl bench-janus bench-janus-gpu bench-start bench-backlog bench-api bench-estimate bench-fleet bench-rolling chaos lock clean
+.PHONY: help run test check fuzz format docs train-demo bench-engine bench-sdxl bench-janus bench-janus-gpu bench-start bench-backlog bench-api bench-estimate bench-fleet bench-rolling chaos lock clean
 
 help:  ## print this menu
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ check: $(VENV)/ready  ## lint, format, types and import rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+fuzz: $(VENV)/ready  ## thousands of hostile requests against the running API (FUZZ_EXAMPLES=)
+	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-300} FUZZ_LONGEST_S=3600 $(BIN)/python -m pytest -q -s tests/api/test_fuzz.py
 
 format: $(VENV)/ready  ## put the code into its form
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
@@ -76,7 +79,7 @@ chaos: $(VENV)/ready  ## kill every process of a working stack, again and again;
 
 lock: $(VENV)/ready  ## pin every dependency anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate \
-		--no-header --no-emit-index-url --upgrade pyproject.toml client/pyproject.toml -o requirements.lock
+		--no-header --no-emit-index-url --no-emit-package pip --upgrade pyproject.toml client/pyproject.toml -o requirements.lock
 
 clean:  ## remove the virtual environment and the local stack's state
 	@rm -rf $(VENV) var

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from api import problems
+from api import headers, problems
 from api.access import Access
 from api.body_limit import BodyLimit
 from api.compat import automatic1111, openai
@@ -95,6 +95,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         webhooks=deliveries.calls,
     )
+    headers.install(app, chosen)
     problems.install(app)
     describe(app)
     _add_layers(app, chosen)

@@ -58,6 +58,9 @@ def _mend(description: dict[str, Any]) -> None:
             # FastAPI adds this one to every route with a parameter, even one that takes any text.
             if "HTTPValidationError" in str(operation["responses"].get("422")):
                 del operation["responses"]["422"]
+            for parameter in operation.get("parameters", ()):
+                parameter["schema"] = _without_null(parameter["schema"])
+
     for path, operations in description["paths"].items():
         for method, operation in operations.items():
             if not is_open(path):
@@ -78,3 +81,12 @@ def _close(path: str, method: str, operation: dict[str, Any]) -> None:
     if method not in SAFE_METHODS:
         for response in operation["responses"].values():
             response.setdefault("headers", {}).update(RATE_LIMITS)
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """What a parameter can be when it is there: an address and a header have no null."""
+    others = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    if len(others) != 1:
+        return schema
+    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    return {**others[0], **rest}

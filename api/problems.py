@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from api.methods import methods_at
 from jobs.errors import (
     IdempotencyError,
     JobError,
@@ -256,14 +257,19 @@ def _from_http(request: Request, error: HTTPException) -> Problem:
         case HTTPStatus.NOT_FOUND:
             return Problem("not-found", f"there is nothing at {request.url.path}")
         case HTTPStatus.METHOD_NOT_ALLOWED:
-            allowed = headers.get("Allow", "")
-            detail = f"{request.url.path} takes {allowed}, not {request.method}"
-            return Problem("method-not-allowed", detail, headers=headers)
+            return method_not_allowed(request, methods_at(request) or [headers.get("Allow", "")])
         case HTTPStatus.BAD_REQUEST:
             # FastAPI's answer to a body that is not even text.
             return Problem("malformed-json", "the body cannot be read as JSON")
         case _:
             return Problem("internal-error", str(error.detail))
+
+
+def method_not_allowed(request: Request, taken: Sequence[str]) -> Problem:
+    """The refusal of a method where others are taken."""
+    allowed = ", ".join(taken)
+    detail = f"{request.url.path} takes {allowed}, not {request.method}"
+    return Problem("method-not-allowed", detail, headers={"Allow": allowed})
 
 
 def _from_validation(error: RequestValidationError) -> Problem:

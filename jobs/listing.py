@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, cast
 
 from arq.connections import ArqRedis
@@ -18,7 +18,7 @@ from jobs.record import Record, first_id_at, job_from_record, record_from_hash
 #: Records read at once, and at most for one page: a rare filter must not hold Redis up.
 READ_AT_ONCE, MOST_READ = 100, 2_000
 #: An id is made by the clock of an API, and a job's time told by Redis's.
-_SKEW = timedelta(minutes=1)
+_SKEW_S = 60
 #: Sorts after every id, which are all hex.
 _AFTER_ALL = "g"
 
@@ -83,8 +83,8 @@ async def page(
 async def _next_ids(redis: ArqRedis, tenant: str, wanted: Filter, after: str | None) -> list[str]:
     """The newest ids that are older than `after` and within the time that is wanted."""
     before, since = wanted.created_before, wanted.created_from
-    below = min(after or _AFTER_ALL, first_id_at(before + _SKEW) if before else _AFTER_ALL)
-    oldest = first_id_at(since - _SKEW) if since else ""
+    below = min(after or _AFTER_ALL, first_id_at(before, _SKEW_S) if before else _AFTER_ALL)
+    oldest = first_id_at(since, -_SKEW_S) if since else ""
     if wanted.batch is None:
         some = await redis.zrevrangebylex(
             keys.index(tenant), f"({below}", f"[{oldest}", start=0, num=READ_AT_ONCE

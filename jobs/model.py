@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from jobs.text import PlainText
 from jobs.webhooks.model import Webhook
 
 #: JSON numbers are exact up to here in every client (RFC 8259, section 6).
@@ -87,13 +88,18 @@ def _not_blank(text: str) -> str:
 
 
 def _small(metadata: dict[str, Any]) -> dict[str, Any]:
-    if len(json.dumps(metadata).encode()) > MAX_METADATA_BYTES:
+    try:
+        size_bytes = len(json.dumps(metadata, allow_nan=False))
+    except ValueError:
+        # Python reads NaN and Infinity, and no other JSON parser would (RFC 8259, section 6).
+        raise ValueError("metadata holds a number that JSON does not have") from None
+    if size_bytes > MAX_METADATA_BYTES:
         raise ValueError(f"metadata takes at most {MAX_METADATA_BYTES} bytes as JSON")
     return metadata
 
 
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,63}$")]
-LabelValue = Annotated[str, StringConstraints(max_length=255)]
+LabelValue = Annotated[PlainText, StringConstraints(max_length=255)]
 
 
 class JobRequest(BaseModel):
@@ -118,10 +124,10 @@ class JobRequest(BaseModel):
         },
     )
 
-    prompt: Annotated[str, AfterValidator(_not_blank)] = Field(
+    prompt: Annotated[PlainText, AfterValidator(_not_blank)] = Field(
         min_length=1, max_length=2_000, description="What the picture should show."
     )
-    negative_prompt: str = Field(
+    negative_prompt: PlainText = Field(
         "", max_length=2_000, description="What the picture should not show."
     )
     model: str | None = Field(

@@ -32,9 +32,13 @@ def new_job_id() -> str:
     return f"{value:032x}"
 
 
-def first_id_at(moment: datetime) -> str:
-    """Sorts before every id made from that moment on, and after all earlier ones."""
-    return f"{int(moment.timestamp() * 1000):012x}" + "0" * 20
+def first_id_at(moment: datetime, later_s: int = 0) -> str:
+    """Sorts before every id made from so long after a moment on, and after all earlier ones.
+
+    Not by adding to the moment itself: the first and the last years of the calendar lack the room.
+    """
+    unix_ms = int(moment.timestamp() * 1000) + later_s * 1000
+    return f"{max(unix_ms, 0):012x}" + "0" * 20
 
 
 def made_at_ms(job_id: str) -> int:

@@ -1,5 +1,6 @@
 """Every setting of the service, read from `DARKROOM_*` environment variables here and only here."""
 
+import re
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -64,6 +65,9 @@ class Settings(BaseSettings):
     """The largest request body that is read."""
     max_picture_body_bytes: int = Field(32 * 2**20, ge=1_024)
     """The largest body where a picture is sent to be looked at (`/sdapi/v1/png-info`)."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins whose pages' scripts may call the API from a browser: `https://app.example.com`, by
+    comma; none by default."""
     compat_wait_s: float = Field(3_600.0, gt=0)
     """How long the OpenAI and AUTOMATIC1111 APIs hold an answer; then the job is cancelled."""
     openai_model_aliases: Annotated[dict[str, str], NoDecode] = {}
@@ -140,7 +144,7 @@ class Settings(BaseSettings):
     """The collector that takes traces by OTLP over HTTP, such as `http://localhost:4318`; without
     one there are none. Under OpenTelemetry's own name, `OTEL_EXPORTER_OTLP_ENDPOINT`."""
 
-    @field_validator("models", "webhook_allow", "webhook_retries_s", mode="before")
+    @field_validator("models", "cors_origins", "webhook_allow", "webhook_retries_s", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -163,6 +167,14 @@ class Settings(BaseSettings):
         if not all(alias.strip() and model.strip() for alias, _, model in pairs):
             raise ValueError("write it as alias=model, by comma")
         return {alias.strip(): model.strip() for alias, _, model in pairs}
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not re.fullmatch(r"\*|https?://[^/\s]+", origin):
+                raise ValueError(f"{origin!r} is no origin: write it as https://app.example.com")
+        return value
 
     @field_validator("webhook_secret")
     @classmethod

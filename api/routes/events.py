@@ -46,13 +46,25 @@ do by themselves. After `end` the answer is 204, which tells them to stop.
 """
 
 
+#: An event, as the parser of a client gives it.
+STREAMED = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"enum": list(EventKind)},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["data"],
+}
+
+
 @router.get(
     "/{job_id}/events",
     summary="Watch a job",
     description=EVENTS,
     response_class=StreamingResponse,
     responses={
-        200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}, "description": "Events."},
+        200: {"content": {MEDIA_TYPE: {"itemSchema": STREAMED}}, "description": "Events."},
         204: {"description": "The reader has seen the end."},
         **problems.responses("job-not-found", "invalid-request", "unavailable"),
     },
@@ -61,7 +73,7 @@ async def watch(
     job_id: str,
     parts: Deps,
     caller: Asking,
-    last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,15}-\d{1,10}$")] = None,
+    last_event_id: Annotated[str | None, Header(pattern="^[0-9]{1,15}(-[0-9]{1,10})?$")] = None,
 ) -> Response:
     job = await parts.jobs.get(checked(job_id), tenant=caller.tenant)
     after = last_event_id or events.BEGINNING

@@ -2,11 +2,10 @@
 
 import asyncio
 import re
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response, status
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
 
 from api import problems
 from api.access import Asking
@@ -60,6 +59,15 @@ async def submit(
     return answer(job, parts, code=status.HTTP_200_OK if has_ended else status.HTTP_202_ACCEPTED)
 
 
+def _rfc_3339(text: str) -> str:
+    if not re.match(r"\d{4}-\d\d-\d\d[Tt ]", text):
+        raise ValueError("a time is written as in RFC 3339, such as 2026-11-25T09:30:00Z")
+    return text
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_rfc_3339)]
+
+
 class JobPage(BaseModel):
     """Some jobs, newest first."""
 
@@ -85,8 +93,8 @@ async def list_jobs(
         str | None, Query(max_length=320, pattern="^[^:]+:", description="`name:value`")
     ] = None,
     batch: Annotated[str | None, Query(pattern=JOB_ID_PATTERN)] = None,
-    created_from: datetime | None = None,
-    created_before: datetime | None = None,
+    created_from: Moment | None = None,
+    created_before: Moment | None = None,
 ) -> JobPage:
     """Jobs that are remembered, newest first. What is submitted meanwhile moves no page.
 
@@ -112,7 +120,7 @@ async def list_jobs(
     responses={
         200: {"headers": ETAG_HEADER},
         304: {"description": "Nothing has changed since `If-None-Match`."},
-        **problems.responses("job-not-found", "unavailable"),
+        **problems.responses("job-not-found", "invalid-request", "unavailable"),
     },
 )
 async def show(

@@ -23,7 +23,7 @@ def test_an_unknown_address_and_an_unknown_method_are_problems(client: TestClien
     nowhere, wrong = client.get("/v1/nowhere"), client.put("/v1/jobs")
     assert (nowhere.status_code, nowhere.json()["type"]) == (404, "/problems/not-found")
     assert (wrong.status_code, wrong.json()["type"]) == (405, "/problems/method-not-allowed")
-    assert wrong.headers["allow"] == "POST"
+    assert wrong.headers["allow"] == "GET, POST"
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from darkroom import Job
 
 from jobs import keys
 from jobs.events import EventKind
-from jobs.model import Image
+from jobs.model import AdmittedRequest, Image
 from jobs.storage import PictureStore, picture_key
 from jobs.store import JobStore
 
-MODEL, WORKER = "shapes-sd", "here:1:abc"
+WORKER = "here:1:abc"
 #: What stands for a preview and for a picture; nobody looks at them.
 PREVIEW, PICTURE = b"a small picture", b"a picture"
 
@@ -41,10 +41,11 @@ class PlayedWorker:
         steps: int = 4,
         between: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0),
     ) -> None:
-        """A job from its claim to its picture in storage."""
-        claimed = await self.store.claim(job.id, MODEL, WORKER)
+        """A job from its claim to its pictures in storage."""
+        model = (await self.store.get(job.id)).request.model
+        claimed = await self.store.claim(job.id, model, WORKER)
         assert claimed is not None
-        lease = claimed[1]
+        request, lease = claimed[0].request, claimed[1]
         for step in range(1, steps + 1):
             await self.store.report(lease, step)
             await between()
@@ -55,16 +56,20 @@ class PlayedWorker:
             "data": base64.b64encode(PREVIEW).decode(),
         }
         await self.store.emit(lease, EventKind.PREVIEW, json.dumps(preview))
-        image = Image(
-            index=0,
-            seed=7,
-            width=64,
-            height=64,
-            content_type="image/png",
+        images = [self._image(request, index) for index in range(request.images)]
+        for image in images:
+            key = picture_key(job.id, image.index, request.output_format)
+            await asyncio.to_thread(self.pictures.put, key, PICTURE, image.content_type)
+            await self.store.emit(lease, EventKind.IMAGE, image.model_dump_json(exclude={"url"}))
+        await self.store.succeed(lease, images)
+
+    def _image(self, request: AdmittedRequest, index: int) -> Image:
+        return Image(
+            index=index,
+            seed=request.seed + index,
+            width=request.width,
+            height=request.height,
+            content_type=request.output_format.content_type,
             size_bytes=len(PICTURE),
             sha256=hashlib.sha256(PICTURE).hexdigest(),
         )
-        key = picture_key(job.id, 0, claimed[0].request.output_format)
-        await asyncio.to_thread(self.pictures.put, key, PICTURE, "image/png")
-        await self.store.emit(lease, EventKind.IMAGE, image.model_dump_json(exclude={"url"}))
-        await self.store.succeed(lease, [image])

@@ -3,8 +3,9 @@
 from typing import Any
 
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 
-from api.compat.dialect import refusing_by, told_by
+from api.compat.dialect import refusals, refusing_by, told_by
 from api.problems import KINDS, Fault, Problem
 
 #: What the fields of a job are called here.
@@ -28,6 +29,20 @@ def refusal(problem: Problem) -> JSONResponse:
 
 def _item(fault: Fault) -> dict[str, Any]:
     return {"loc": ["body", *fault.field.split(".")], "msg": fault.detail, "type": "value_error"}
+
+
+class ErrorBody(BaseModel):
+    """A refusal, as FastAPI and AUTOMATIC1111's own handler of exceptions tell it."""
+
+    error: str = Field(description="The kind of problem; `GET /problems/{kind}` explains it.")
+    detail: str | list[dict[str, Any]] = Field(description="What is wrong, or each field at fault.")
+    body: str
+    errors: str = Field(description="What is wrong, as a sentence.")
+
+
+def responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of a route that can end in these problems."""
+    return refusals(ErrorBody, lambda kind: KINDS[kind].status, *kinds)
 
 
 TranslatedRoute = refusing_by(refusal)

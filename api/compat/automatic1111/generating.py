@@ -7,10 +7,11 @@ from fastapi import APIRouter, Request, Response
 
 from api.admission import admit
 from api.compat.attending import no_pictures, pictures_in_base64, see_through
-from api.compat.automatic1111.errors import TranslatedRoute
+from api.compat.automatic1111.errors import TranslatedRoute, responses
 from api.compat.automatic1111.model import TextToImage, TextToImageResponse
 from api.compat.automatic1111.session import CallerSession
 from api.compat.automatic1111.translating import to_job_request
+from api.compat.dialect import OF_PICTURES
 from api.parts import Deps
 from jobs.infotext import infotext
 from jobs.model import Job, JobStatus
@@ -19,7 +20,10 @@ router = APIRouter(route_class=TranslatedRoute)
 
 
 @router.post(
-    "/txt2img", summary="Make pictures as AUTOMATIC1111 does", response_model=TextToImageResponse
+    "/txt2img",
+    summary="Make pictures as AUTOMATIC1111 does",
+    response_model=TextToImageResponse,
+    responses=responses(*OF_PICTURES),
 )
 async def txt2img(
     asked: TextToImage, request: Request, parts: Deps, session: CallerSession

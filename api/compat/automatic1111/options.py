@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter
 
-from api.compat.automatic1111.errors import TranslatedRoute
+from api.compat.automatic1111.errors import TranslatedRoute, responses
 from api.compat.automatic1111.session import CallerSession
 from api.compat.automatic1111.settings import CHECKPOINT, FORMAT, HONOURED, NOTHING, faults_of
 from api.parts import Deps
@@ -23,14 +23,18 @@ FIXED: Final[dict[str, Any]] = {
 }
 
 
-@router.get("/options", summary="The caller's options")
+@router.get("/options", summary="The caller's options", responses=responses("unavailable"))
 async def options(parts: Deps, session: CallerSession) -> dict[str, Any]:
     """What the next request takes, unless it overrides it."""
     defaults = {CHECKPOINT: next(iter(parts.catalog)), FORMAT: "png"}
     return {**FIXED, **defaults, **await session.options()}
 
 
-@router.post("/options", summary="Set options for the caller")
+@router.post(
+    "/options",
+    summary="Set options for the caller",
+    responses=responses("malformed-json", "body-too-large", "invalid-request", "unavailable"),
+)
 async def set_options(changes: dict[str, Any], parts: Deps, session: CallerSession) -> None:
     """Of effect are `sd_model_checkpoint` and `samples_format`, for this caller alone."""
     if faults := list(faults_of(changes, parts.catalog)):

@@ -8,7 +8,7 @@ from typing import Any, Final
 from fastapi import APIRouter
 from PIL import Image
 
-from api.compat.automatic1111.errors import TranslatedRoute
+from api.compat.automatic1111.errors import TranslatedRoute, responses
 from api.compat.automatic1111.model import PictureInfo, PictureInfoRequest
 from api.problems import Fault, invalid_request
 from jobs.infotext import parsed
@@ -22,7 +22,11 @@ EXIF_IFD, USER_COMMENT = 0x8769, 0x9286
 ENCODINGS: Final = {b"UNICODE\0": "utf-16-be", b"ASCII\0\0\0": "ascii"}
 
 
-@router.post("/png-info", summary="What a picture tells of its making")
+@router.post(
+    "/png-info",
+    summary="What a picture tells of its making",
+    responses=responses("malformed-json", "body-too-large", "invalid-request"),
+)
 async def png_info(asked: PictureInfoRequest) -> PictureInfo:
     """PNG text, or the Exif comment of a JPEG or WebP."""
     texts = await asyncio.to_thread(_texts, asked.image)

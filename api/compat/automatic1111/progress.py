@@ -5,7 +5,7 @@ import asyncio
 from fastapi import APIRouter
 
 from api.compat.attending import abandon
-from api.compat.automatic1111.errors import TranslatedRoute
+from api.compat.automatic1111.errors import TranslatedRoute, responses
 from api.compat.automatic1111.model import ProgressResponse, ProgressState
 from api.compat.automatic1111.session import CallerSession
 from api.parts import Deps
@@ -16,7 +16,11 @@ from jobs.model import Job, JobStatus
 router = APIRouter(route_class=TranslatedRoute)
 
 
-@router.get("/progress", summary="How far the caller's foremost picture is")
+@router.get(
+    "/progress",
+    summary="How far the caller's foremost picture is",
+    responses=responses("invalid-request", "unavailable"),
+)
 async def progress(
     parts: Deps, session: CallerSession, skip_current_image: bool = False
 ) -> ProgressResponse:
@@ -38,14 +42,20 @@ async def progress(
     )
 
 
-@router.post("/interrupt", summary="Stop all that the caller waits for")
+@router.post(
+    "/interrupt",
+    summary="Stop all that the caller waits for",
+    responses=responses("unavailable"),
+)
 async def interrupt(parts: Deps, session: CallerSession) -> dict[str, str]:
     """Each of these requests is answered at once, without pictures."""
     await asyncio.gather(*(abandon(parts, job) for _, job in await session.tasks()))
     return {}
 
 
-@router.post("/skip", summary="Stop the caller's foremost request")
+@router.post(
+    "/skip", summary="Stop the caller's foremost request", responses=responses("unavailable")
+)
 async def skip(parts: Deps, session: CallerSession) -> None:
     """It is answered at once, without pictures; the caller's other requests go on."""
     for _, job in (await session.tasks())[:1]:

@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from api.compat.automatic1111.errors import TranslatedRoute
-from api.problems import Problem
+from api.methods import methods_at
+from api.problems import Problem, method_not_allowed
 
 router = APIRouter(route_class=TranslatedRoute)
 
@@ -52,8 +53,10 @@ for _path in IDLE:
 
 
 @router.api_route("/{path:path}", methods=["GET", "POST"], include_in_schema=False)
-async def nothing(path: str) -> None:
+async def nothing(path: str, request: Request) -> None:
     """Whatever else AUTOMATIC1111 has, such as `img2img`."""
+    if taken := methods_at(request):
+        raise method_not_allowed(request, taken)
     raise Problem(
         "not-found", f"Darkroom has no /sdapi/v1/{path[:64]}: it makes pictures from text"
     )

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import Response
 
-from api.compat.dialect import told_by
+from api.compat.dialect import refusals, told_by
 from api.compat.openai.model import ErrorBody, ErrorDetail
 from api.problems import KINDS, Problem
 
@@ -49,14 +50,23 @@ def body_of(problem: Problem) -> ErrorBody:
     )
 
 
+def responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of a route that can end in these problems."""
+    return refusals(ErrorBody, _status_of, *kinds)
+
+
 def refusal(problem: Problem) -> Response:
     """The response for a problem."""
     return Response(
         body_of(problem).model_dump_json(),
-        status_code=_error_of(problem).status or KINDS[problem.kind].status,
+        status_code=_error_of(problem).status or _status_of(problem.kind),
         headers=problem.headers,
         media_type="application/json",
     )
+
+
+def _status_of(kind: str) -> HTTPStatus:
+    return (ERRORS[kind].status if kind in ERRORS else None) or KINDS[kind].status
 
 
 def _error_of(problem: Problem) -> Error:

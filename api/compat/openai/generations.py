@@ -8,18 +8,27 @@ from fastapi import APIRouter, Request, Response
 from api.access import Asking
 from api.admission import admit
 from api.compat.attending import AttendedStream, no_pictures, pictures_in_base64, see_through
-from api.compat.dialect import job_request, refusing_by
-from api.compat.openai.errors import refusal
+from api.compat.dialect import OF_PICTURES, job_request, refusing_by
+from api.compat.openai.errors import refusal, responses
 from api.compat.openai.model import (
-    ErrorBody,
     GeneratedImage,
     GenerationRequest,
     ImagesResponse,
 )
-from api.compat.openai.streaming import described, stream
+from api.compat.openai.streaming import EVENTS, described, stream
 from api.parts import Deps, Parts
 from api.presenting import with_urls
 from jobs.model import Job, JobRequest, JobStatus
+
+#: An event of a stream, as the parser of a client gives it.
+STREAMED = {
+    "type": "object",
+    "properties": {
+        "event": {"enum": [*(kind.model_fields["type"].default for kind in EVENTS), "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["data"],
+}
 
 router = APIRouter(prefix="/v1/images", tags=["openai"], route_class=refusing_by(refusal))
 
@@ -29,10 +38,8 @@ router = APIRouter(prefix="/v1/images", tags=["openai"], route_class=refusing_by
     summary="Make pictures as OpenAI's API does",
     response_model=ImagesResponse,
     responses={
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
-        400: {"model": ErrorBody, "description": "A field breaks a limit; `param` names it."},
-        404: {"model": ErrorBody, "description": "There is no such model."},
-        429: {"model": ErrorBody, "description": "The queue is full, or the key's limit reached."},
+        200: {"content": {"text/event-stream": {"itemSchema": STREAMED}}},
+        **responses(*OF_PICTURES),
     },
 )
 async def generate(

@@ -18,6 +18,8 @@ from jobs.model import Job, JobStatus, OutputFormat
 
 #: A comment goes out when nothing else has for so long, since proxies cut silent connections.
 KEEP_ALIVE_S = 15.0
+#: What a stream tells, beside an error.
+EVENTS = (PartialImage, CompletedImage)
 
 
 async def stream(
