@@ -6,15 +6,13 @@ import sys
 import uvicorn
 
 from api.app import create_app
+from api.serving import allow_files, configuration
 from jobs.access.keyring import Keyring
 from jobs.connection import connect
 from jobs.errors import StoreUnavailableError
 from jobs.exchange import Exchange
 from jobs.settings import Settings, settings
 from pipelines.errors import CatalogError
-
-#: How long the requests under way may go on once the API is told to stop.
-STOP_WITHIN_S = 5
 
 
 def main() -> None:
@@ -30,16 +28,8 @@ def main() -> None:
             "API key yet; create one (darkroom-server keys create --tenant NAME), or set "
             "DARKROOM_ALLOW_ANONYMOUS=true to serve whoever asks"
         )
-    uvicorn.run(
-        app,
-        host=chosen.host,
-        port=chosen.port,
-        log_config=None,
-        # It would repeat what the jobs' own lines say, and hold what users name things.
-        access_log=False,
-        # Whoever is held or streamed to is cut off then, and comes back to another process.
-        timeout_graceful_shutdown=STOP_WITHIN_S,
-    )
+    allow_files(chosen)
+    uvicorn.Server(configuration(app, chosen)).run()
 
 
 async def _is_without_keys(chosen: Settings) -> bool:

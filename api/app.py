@@ -21,6 +21,7 @@ from api.parts import Parts
 from api.presenting import with_urls
 from api.routes import batches, deliveries, events, health, jobs, metrics, models, page, queues
 from api.routes import problems as problem_kinds
+from api.waiters import Waiters
 from jobs import checks, logs, tracing
 from jobs import metrics as measured
 from jobs.access.keyring import Keyring
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             pictures=PictureStore(chosen),
             keyring=Keyring(Exchange(redis)),
             signals=Signals(redis),
+            waiters=Waiters(chosen.max_waiters),
         )
         async with tracing.exporting(chosen.otlp_endpoint, "darkroom-api"), sending(chosen):
             background = [

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.waiters import Waiters
 from jobs.access.keyring import Keyring
 from jobs.settings import Settings
 from jobs.signals import Signals
@@ -15,7 +16,7 @@ from pipelines.catalog import Catalog
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """The catalogue, the two stores, the keys, and the ear on Redis."""
+    """The catalogue, the two stores, the keys, the ear on Redis, and the places of who waits."""
 
     settings: Settings
     catalog: Catalog
@@ -23,6 +24,7 @@ class Parts:
     pictures: PictureStore
     keyring: Keyring
     signals: Signals
+    waiters: Waiters
 
 
 async def _parts(request: Request) -> Parts:

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from api.methods import methods_at
 from jobs.errors import (
@@ -72,6 +73,28 @@ KINDS: dict[str, Kind] = {
         status=HTTPStatus.TOO_MANY_REQUESTS,
         title="The API key has used up one of its limits",
         remedy="Try again after `Retry-After` seconds. `RateLimit` tells what is left of each.",
+    ),
+    "head-too-large": Kind(
+        status=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        title="The address and the headers are too large",
+        remedy="Send 64 KiB of them at most.",
+    ),
+    "request-timeout": Kind(
+        status=HTTPStatus.REQUEST_TIMEOUT,
+        title="The request did not arrive in time",
+        remedy="Send it faster; the limit is the setting DARKROOM_REQUEST_TIMEOUT_S.",
+    ),
+    "too-many-connections": Kind(
+        status=HTTPStatus.SERVICE_UNAVAILABLE,
+        title="There are as many connections as there may be",
+        remedy="Try again after `Retry-After` seconds; the limit is the setting "
+        "DARKROOM_MAX_CONNECTIONS, for each API process.",
+    ),
+    "too-many-waiters": Kind(
+        status=HTTPStatus.SERVICE_UNAVAILABLE,
+        title="As many clients are waiting for jobs as may",
+        remedy="Ask without waiting, or try again after `Retry-After` seconds; the limit is the "
+        "setting DARKROOM_MAX_WAITERS, for each API process.",
     ),
     "job-not-found": Kind(
         status=HTTPStatus.NOT_FOUND,
@@ -242,6 +265,8 @@ def problem_of(request: Request, error: Exception) -> Problem:
             )
         case WebhookRefusedError():
             return invalid_request([Fault(field=error.field, detail=error.detail)])
+        case ClientDisconnect():
+            return Problem("malformed-json", "the body ended too soon")
         case StoreUnavailableError():
             log.warning("%s", error)
             headers = {"Retry-After": str(RETRY_AFTER_S)}

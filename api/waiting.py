@@ -3,10 +3,12 @@
 import re
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from typing import Annotated
 
 from fastapi import Header, Query
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from api.observing import held
 from api.parts import Parts
@@ -66,6 +68,19 @@ async def hold(parts: Parts, job: Job, for_s: float, is_due: Callable[[Job], boo
             if is_due(job) or job.status.finished:
                 break
     return job
+
+
+class HeldStream(StreamingResponse):
+    """Server-sent events to one who has a place among the waiters, given back at the end."""
+
+    def __init__(self, content: AsyncIterator[bytes], place: ExitStack) -> None:
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        super().__init__(content, media_type="text/event-stream", headers=headers)
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._place:
+            await super().__call__(scope, receive, send)
 
 
 async def follow(

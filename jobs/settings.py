@@ -61,6 +61,13 @@ class Settings(BaseSettings):
     allow_anonymous: bool | None = None
     """Whether the API serves whoever has no key. Empty: only whoever asks from this machine itself,
     while the API listens on a loopback address. Set it to false behind a proxy on this machine."""
+    max_connections: int = Field(8_192, ge=16)
+    """How many connections an API process holds; whoever comes then is told to come back."""
+    max_waiters: int = Field(4_096, ge=1)
+    """How many clients an API process holds or streams to at once (`wait`, events, compatible
+    APIs)."""
+    request_timeout_s: float = Field(60.0, gt=0)
+    """How long a request may take to arrive, from its first byte to its last."""
     max_body_bytes: int = Field(2**20, ge=1_024)
     """The largest request body that is read."""
     max_picture_body_bytes: int = Field(32 * 2**20, ge=1_024)

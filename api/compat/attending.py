@@ -7,15 +7,14 @@ import asyncio
 import base64
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from fastapi import Request
-from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from api.parts import Parts
 from api.problems import Problem
-from api.waiting import follow, hold
+from api.waiting import HeldStream, follow, hold
 from jobs import events
 from jobs.errors import JobNotFoundError, StoreUnavailableError, TransitionError
 from jobs.events import Event
@@ -87,12 +86,13 @@ async def news_of(parts: Parts, job: Job) -> AsyncIterator[tuple[Job, list[Event
         raise JobNotFoundError(job.id)
 
 
-class AttendedStream(StreamingResponse):
+class AttendedStream(HeldStream):
     """A stream about a job, which is cancelled when the stream ends before it does."""
 
-    def __init__(self, parts: Parts, job: Job, content: AsyncIterator[bytes]) -> None:
-        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        super().__init__(content, media_type="text/event-stream", headers=headers)
+    def __init__(
+        self, parts: Parts, job: Job, content: AsyncIterator[bytes], place: ExitStack
+    ) -> None:
+        super().__init__(content, place)
         self._parts, self._job = parts, job
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -16,7 +16,8 @@ Refusal = Callable[[Problem], Response]
 
 #: What can become of every request for pictures.
 OF_PICTURES: Final = (
-    *("malformed-json", "invalid-request", "body-too-large", "queue-full", "unavailable"),
+    *("malformed-json", "invalid-request", "body-too-large", "queue-full"),
+    *("too-many-waiters", "unavailable"),
     *("job-not-found", "job-failed", "job-canceled", "timed-out"),
 )
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from api.access import Asking
 from api.parts import Deps, Parts
 from api.presenting import with_url, with_urls
 from api.routes.jobs import checked
-from api.waiting import follow
+from api.waiting import HeldStream, follow
 from jobs import events
 from jobs.estimate import images_per_s
 from jobs.events import Event, EventKind
@@ -66,7 +67,7 @@ STREAMED = {
     responses={
         200: {"content": {MEDIA_TYPE: {"itemSchema": STREAMED}}, "description": "Events."},
         204: {"description": "The reader has seen the end."},
-        **problems.responses("job-not-found", "invalid-request", "unavailable"),
+        **problems.responses("job-not-found", "invalid-request", "too-many-waiters", "unavailable"),
     },
 )
 async def watch(
@@ -79,8 +80,9 @@ async def watch(
     after = last_event_id or events.BEGINNING
     if await _has_seen_the_end(parts, job, after):
         return Response(status_code=status.HTTP_204_NO_CONTENT)
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_stream(parts, job, after), media_type=MEDIA_TYPE, headers=headers)
+    place = ExitStack()
+    place.enter_context(parts.waiters.place())
+    return HeldStream(_stream(parts, job, after), place)
 
 
 async def _has_seen_the_end(parts: Parts, job: Job, after: str) -> bool:

@@ -35,7 +35,7 @@ quick = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=QuickRoute)
     responses={
         200: {"model": Job, "description": "It has ended within the wait asked for."},
         202: {"headers": {"Location": {"description": "Poll here.", "schema": {"type": "string"}}}},
-        **problems.responses(*problems.OF_SUBMITS),
+        **problems.responses(*problems.OF_SUBMITS, "too-many-waiters"),
     },
 )
 async def submit(
@@ -47,13 +47,14 @@ async def submit(
     prefer: PreferHeader = None,
 ) -> Response:
     """Put a text-to-image job in line. It is never lost once this has answered."""
-    job = await parts.jobs.submit(
-        admit(request, parts.catalog),
-        caller=caller,
-        idempotency_key=idempotency_key or "",
-        fingerprint=fingerprint(idempotency_key, request),
-    )
-    if for_s := wait_s(wait, prefer):
+    for_s = wait_s(wait, prefer)
+    with parts.waiters.place(for_s > 0):
+        job = await parts.jobs.submit(
+                admit(request, parts.catalog),
+                caller=caller,
+            idempotency_key=idempotency_key or "",
+            fingerprint=fingerprint(idempotency_key, request),
+        )
         job = await hold(parts, job, for_s, lambda job: job.status.finished)
     has_ended = bool(for_s) and job.status.finished
     return answer(job, parts, code=status.HTTP_200_OK if has_ended else status.HTTP_202_ACCEPTED)
@@ -120,7 +121,7 @@ async def list_jobs(
     responses={
         200: {"headers": ETAG_HEADER},
         304: {"description": "Nothing has changed since `If-None-Match`."},
-        **problems.responses("job-not-found", "invalid-request", "unavailable"),
+        **problems.responses("job-not-found", "invalid-request", "too-many-waiters", "unavailable"),
     },
 )
 async def show(
@@ -137,7 +138,9 @@ async def show(
     def has_changed(job: Job) -> bool:
         return etag(job) not in if_none_match if if_none_match else job.status is not known.status
 
-    job = await hold(parts, known, wait_s(wait, prefer), has_changed)
+    for_s = wait_s(wait, prefer)
+    with parts.waiters.place(for_s > 0):
+        job = await hold(parts, known, for_s, has_changed)
     return answer(job, parts, known_etag=if_none_match)
 
 

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from api.app import create_app
+from api.serving import configuration
 from jobs.settings import Settings
 from local.ports import free_port
 
@@ -27,11 +28,12 @@ def client(app: FastAPI, redis: object) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-async def http(app: FastAPI, redis: ArqRedis) -> AsyncIterator[httpx.AsyncClient]:
+async def http(
+    app: FastAPI, settings: Settings, redis: ArqRedis
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an API that really listens: only so does it stream."""
     port = free_port()
-    config = uvicorn.Config(app, port=port, log_config=None, lifespan="on")
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(configuration(app, settings.model_copy(update={"port": port})))
     serving = asyncio.create_task(server.serve())
     async with asyncio.timeout(30):
         while not server.started:

@@ -34,9 +34,10 @@ async def txt2img(
     """
     options = {**await session.options(), **(asked.override_settings or {})}
     wanted = to_job_request(asked, options, parts.catalog)
-    job = await parts.jobs.submit(admit(wanted, parts.catalog), caller=session.caller)
-    async with session.waiting_for(job, asked.force_task_id or job.id):
-        job = await see_through(parts, job, request)
+    with parts.waiters.place():
+        job = await parts.jobs.submit(admit(wanted, parts.catalog), caller=session.caller)
+        async with session.waiting_for(job, asked.force_task_id or job.id):
+            job = await see_through(parts, job, request)
     if job.status is JobStatus.FAILED:
         raise no_pictures(job)
     is_to_be_sent = asked.send_images and job.status is JobStatus.SUCCEEDED

@@ -1,6 +1,7 @@
 """`POST /v1/images/generations`: a job that is waited for."""
 
 import asyncio
+from contextlib import ExitStack
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -50,10 +51,13 @@ async def generate(
     The job of a client that leaves is cancelled. With `stream`, the answer is server-sent events.
     """
     wanted = to_job_request(asked, parts.settings.openai_model_aliases)
-    job = await parts.jobs.submit(admit(wanted, parts.catalog), caller=caller)
-    if asked.stream:
-        return AttendedStream(parts, job, stream(parts, job, asked, request))
-    job = await see_through(parts, job, request)
+    with ExitStack() as place:
+        place.enter_context(parts.waiters.place())
+        job = await parts.jobs.submit(admit(wanted, parts.catalog), caller=caller)
+        if asked.stream:
+            events = stream(parts, job, asked, request)
+            return AttendedStream(parts, job, events, place.pop_all())
+        job = await see_through(parts, job, request)
     if job.status is not JobStatus.SUCCEEDED:
         raise no_pictures(job)
     pictures = ImagesResponse(
