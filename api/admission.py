@@ -1,9 +1,10 @@
 """A request is admitted when every limit of its model holds; what it leaves open is filled in."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from api.problems import Fault, invalid_request
+from api.blocklist import Blocklist
+from api.problems import Fault, Problem, invalid_request
 from jobs.model import MAX_SEED, AdmittedRequest, JobRequest
 from pipelines.catalog import ALL_OPTIONS, Catalog, ModelSpec
 
@@ -19,11 +20,14 @@ NUMBERS = {
 }
 
 
-def admit(request: JobRequest, catalog: Catalog) -> AdmittedRequest:
+def admit(
+    request: JobRequest, catalog: Catalog, blocklists: Mapping[str, Blocklist]
+) -> AdmittedRequest:
     """Check a request against its model's limits.
 
     Raises:
-        Problem: `invalid-request`, with every field at fault and the limit it breaks.
+        Problem: `invalid-request`, with every field at fault and the limit it breaks;
+            `prompt-blocked`, with what the prompt asks for and must not.
     """
     name = request.model or next(iter(catalog))
     if name not in catalog:
@@ -35,6 +39,10 @@ def admit(request: JobRequest, catalog: Catalog) -> AdmittedRequest:
     faults = [*_options_not_taken(request, spec), *_faults(admitted, spec)]
     if faults:
         raise invalid_request(faults)
+    if name in blocklists and (found := blocklists[name].found_in(request.prompt)):
+        detail = f"{spec.name} makes no pictures of this: {found}"
+        fault = Fault(field="prompt", detail=detail)
+        raise Problem("prompt-blocked", f"prompt: {detail}", errors=[fault])
     return admitted
 
 

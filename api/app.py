@@ -10,6 +10,7 @@ from fastapi_offline import FastAPIOffline
 
 from api import headers, problems
 from api.access import Access
+from api.blocklist import load_blocklists
 from api.body_limit import BodyLimit
 from api.compat import automatic1111, openai
 from api.compat.automatic1111 import errors as automatic1111_errors
@@ -53,7 +54,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The API as an ASGI application.
 
     Raises:
-        CatalogError: the catalogue cannot be read, or lacks a model that the settings name.
+        CatalogError: the catalogue or a blocklist cannot be read, or the settings name a model
+            that is not there.
     """
     chosen = settings or process_settings()
     logs.configure(chosen.log_level, chosen.log_format)
@@ -62,12 +64,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     measured.expect(measured.SUBMITTED, catalog, Lane)
     measured.expect(measured.WEBHOOK_ATTEMPTS, Outcome)
 
+    blocklists = load_blocklists(catalog, chosen.blocklist)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         redis = connect(chosen)
         app.state.parts = Parts(
             settings=chosen,
             catalog=catalog,
+            blocklists=blocklists,
             jobs=JobStore(redis, chosen),
             pictures=PictureStore(chosen),
             keyring=Keyring(Exchange(redis)),

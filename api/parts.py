@@ -1,10 +1,12 @@
 """What the routes need, made once when the application starts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.blocklist import Blocklist
 from api.waiters import Waiters
 from jobs.access.keyring import Keyring
 from jobs.settings import Settings
@@ -16,10 +18,11 @@ from pipelines.catalog import Catalog
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """The catalogue, the two stores, the keys, the ear on Redis, and the places of who waits."""
+    """The catalogue and its blocklists, the stores, the keys, the ear on Redis, and the waiters."""
 
     settings: Settings
     catalog: Catalog
+    blocklists: Mapping[str, Blocklist]
     jobs: JobStore
     pictures: PictureStore
     keyring: Keyring

@@ -116,6 +116,11 @@ KINDS: dict[str, Kind] = {
         title="The idempotency key was used for another request",
         remedy="Use a new key for a new request, and the same body with the same key.",
     ),
+    "prompt-blocked": Kind(
+        status=HTTPStatus.UNPROCESSABLE_ENTITY,
+        title="The prompt asks for what this service does not make",
+        remedy="Leave out what the detail names.",
+    ),
     "queue-full": Kind(
         status=HTTPStatus.TOO_MANY_REQUESTS,
         title="The model has as much unfinished work as it may have",

@@ -252,6 +252,10 @@ class Image(BaseModel):
     size_bytes: int
     sha256: str = Field(description="Of the file's bytes, in hex.")
     warnings: tuple[str, ...] = Field((), description="What the model could not honour in full.")
+    flagged: tuple[str, ...] = Field((), description="What the model's safety checker found in it.")
+    withheld: bool = Field(
+        False, description="Whether it is all black, in the stead of one with such findings."
+    )
     url: str | None = Field(
         None, description="Where to download it; signed, and valid for a short time only."
     )

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     models: Annotated[tuple[str, ...], NoDecode] = ()
     """The models of the catalogue to offer (API) or to load (worker), by comma; empty means all."""
 
+    blocklist: Path | None = None
+    """A file of what no prompt may ask for, whatever its model; see `docs/models.md`."""
+
     host: str = "127.0.0.1"
     """The address that the API listens on."""
     port: int = Field(8420, ge=1, le=65_535)

@@ -36,6 +36,11 @@ class Family(StrEnum):
     WHOLE = "whole"
 
 
+def is_folder(source: str) -> bool:
+    """Whether a source is a folder, not a Hugging Face id."""
+    return source.startswith((".", "/", "~"))
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -170,6 +175,30 @@ SCHEDULERS: Mapping[Family, Mapping[str, SchedulerKind]] = {
 }
 
 
+class SafetyAction(StrEnum):
+    """What becomes of a picture that the safety checker finds something in."""
+
+    #: A black one stands in its stead, and no preview is shown before.
+    REFUSE = "refuse"
+    #: It is given out, with what was found.
+    FLAG = "flag"
+
+
+class SafetyCheckerSpec(_Frozen):
+    """A classifier of pictures, as transformers saves it, and which of its labels matter."""
+
+    source: str = Field(min_length=1, description="A Hugging Face id, or a folder.")
+    revision: str | None = Field(None, description="A commit, branch or tag of a Hugging Face id.")
+    labels: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
+        {"nsfw": 0.5}, min_length=1, description="From which score on a label counts as found."
+    )
+    action: SafetyAction = SafetyAction.REFUSE
+
+    @property
+    def is_folder(self) -> bool:
+        return is_folder(self.source)
+
+
 class ModelSpec(_Frozen):
     """One entry of the catalogue: what a model is, where it comes from and what it takes."""
 
@@ -214,6 +243,12 @@ class ModelSpec(_Frozen):
     prompt_tokens: int = Field(
         256, ge=16, le=4096, description="The longest prompt that a token model reads."
     )
+    blocklist: str | None = Field(
+        None, description="A file of what prompts may not ask for, beside the catalogue."
+    )
+    safety_checker: SafetyCheckerSpec | None = Field(
+        None, description="What looks at each picture before anybody gets it."
+    )
 
     @model_validator(mode="after")
     def _limits_are_of_the_family(self) -> "ModelSpec":
@@ -247,7 +282,13 @@ class ModelSpec(_Frozen):
 
     @property
     def is_folder(self) -> bool:
-        return self.source.startswith((".", "/", "~"))
+        return is_folder(self.source)
+
+    @property
+    def withholds(self) -> bool:
+        """Whether pictures may turn out to be none that anybody should see."""
+        checker = self.safety_checker
+        return checker is not None and checker.action is SafetyAction.REFUSE
 
 
 class Catalog(Mapping[str, ModelSpec]):
@@ -314,7 +355,18 @@ def _spec(name: str, entry: Any, folder: Path) -> ModelSpec:
             for item in of_family or errors
         )
         raise CatalogError(f"model {name!r}: {problems}") from error
+    return spec.model_copy(update=dict(_beside(spec, folder)))
+
+
+def _beside(spec: ModelSpec, folder: Path) -> Iterator[tuple[str, Any]]:
+    """The paths of an entry that are relative to the catalogue's folder, found from anywhere."""
+
+    def found(path: str) -> str:
+        return str((folder / Path(path).expanduser()).resolve())
+
     if spec.is_folder:
-        source = (folder / Path(spec.source).expanduser()).resolve()
-        spec = spec.model_copy(update={"source": str(source)})
-    return spec
+        yield "source", found(spec.source)
+    if spec.blocklist:
+        yield "blocklist", found(spec.blocklist)
+    if (checker := spec.safety_checker) and checker.is_folder:
+        yield "safety_checker", checker.model_copy(update={"source": found(checker.source)})

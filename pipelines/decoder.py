@@ -65,7 +65,10 @@ class Decoder:
                 self._pulse.beat(),
                 self._memory.watch(handles[0].work(Phase.DECODE), len(handles)),
             ):
-                pictures = states[0].pipeline.decode(states)
+                pipeline = states[0].pipeline
+                pictures = pipeline.decode(states)
+                if pipeline.checker:
+                    pictures = pipeline.checker.examine(pictures)
             done = list(zip(handles, pictures, strict=True))
         except Exception as error:
             if self._on_failure(handles, error):

@@ -9,7 +9,10 @@ from typing import Any, Final
 
 import torch
 
-from pipelines.catalog import ModelSpec
+from pipelines.catalog import ModelSpec, SafetyCheckerSpec
+
+#: How files of weights end that can carry code.
+UNSAFE_SUFFIXES: Final = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 
 #: What the index of a folder says, as read from JSON.
 Index = dict[str, Any]
@@ -135,7 +138,7 @@ class Transformers(Format):
     def components(self, index: Index, folder: Path) -> Iterable[Path]:
         return [folder]
 
-    def fetch(self, spec: ModelSpec) -> str:
+    def fetch(self, spec: ModelSpec | SafetyCheckerSpec) -> str:
         import huggingface_hub
 
         return huggingface_hub.snapshot_download(
@@ -145,7 +148,7 @@ class Transformers(Format):
     def load(
         self, spec: ModelSpec, index: Index, folder: Path, device: torch.device, dtype: torch.dtype
     ) -> ModelAndProcessor:
-        transformers = _transformers()
+        transformers = transformers_library()
         options = {"local_files_only": True, "trust_remote_code": False}
         model = getattr(transformers, self.class_name(index)).from_pretrained(
             str(folder),
@@ -162,7 +165,7 @@ class Transformers(Format):
 def _diffusers() -> Any:
     """diffusers, quiet: it would print users' prompts, and what we report in our own way."""
     # It is told with its first import, so transformers must be quiet before.
-    _transformers()
+    transformers_library()
     import diffusers
 
     diffusers.logging.set_verbosity_error()
@@ -170,7 +173,7 @@ def _diffusers() -> Any:
     return diffusers
 
 
-def _transformers() -> Any:
+def transformers_library() -> Any:
     """transformers, quiet for the same reasons."""
     import transformers
 

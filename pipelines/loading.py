@@ -15,8 +15,16 @@ import torch
 from pipelines.catalog import Family, ModelSpec
 from pipelines.device import default_device
 from pipelines.errors import ModelLoadError
-from pipelines.formats import Diffusers, Format, Index, Transformers, UnsafeModelError
+from pipelines.formats import (
+    UNSAFE_SUFFIXES,
+    Diffusers,
+    Format,
+    Index,
+    Transformers,
+    UnsafeModelError,
+)
 from pipelines.pipeline import Pipeline
+from pipelines.safety import load_checker, weigh_checker
 from pipelines.weights import saved_bytes
 
 __all__ = ["RUNNERS", "check_folder", "default_device", "load_pipeline"]
@@ -93,7 +101,7 @@ def weigh_model(spec: ModelSpec, device: torch.device) -> int:
         return 0
     runner = _runner_class(spec.family, check_folder(spec, folder))
     weights = saved_bytes(folder, FORMATS[spec.family].weights, spec.variant, dtype)
-    return weights + runner.set_aside_bytes(spec, folder, dtype)
+    return weights + runner.set_aside_bytes(spec, folder, dtype) + weigh_checker(spec)
 
 
 def check_folder(spec: ModelSpec, folder: Path) -> str:
@@ -157,9 +165,7 @@ def _check_weights(spec: ModelSpec, component: Path) -> None:
     """Refuse a component whose weights are there, but only in a format that can carry code."""
     files = list(component.iterdir()) if component.is_dir() else []
     has_safetensors = any(file.suffix == ".safetensors" for file in files)
-    unsafe = [
-        file.name for file in files if file.suffix in {".bin", ".ckpt", ".pt", ".pth", ".pkl"}
-    ]
+    unsafe = [file.name for file in files if file.suffix in UNSAFE_SUFFIXES]
     if unsafe and not has_safetensors:
         raise _error(
             spec,
@@ -184,9 +190,14 @@ def _loaded(
     try:
         with _LOADING:
             components = FORMATS[spec.family].load(spec, index, folder, device, dtype)
-        return runner(spec, components, device)
-    except ModelLoadError:
-        raise
+            checker = load_checker(spec, device)
+        pipeline = runner(spec, components, device)
+        if checker:
+            pipeline.checker = checker
+            pipeline.size_bytes += checker.size_bytes
+        return pipeline
+    except ModelLoadError as error:
+        raise _named(spec, error) from None
     except UnsafeModelError as error:
         raise _error(spec, str(error)) from None
     except Exception as error:
@@ -205,6 +216,11 @@ def _dtype(spec: ModelSpec, device: torch.device) -> torch.dtype:
 
 def _error(spec: ModelSpec, what: str) -> ModelLoadError:
     return ModelLoadError(f"model {spec.name!r}: {what}")
+
+
+def _named(spec: ModelSpec, error: ModelLoadError) -> ModelLoadError:
+    """The same, with the entry that it is about."""
+    return error if str(error).startswith("model ") else _error(spec, str(error))
 
 
 def _first_line(error: Exception) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
@@ -62,6 +62,16 @@ class Picture:
     image: Image.Image
     #: What the user should know, such as a prompt that was cut.
     warnings: tuple[str, ...] = ()
+    #: What the model's safety checker found.
+    flagged: tuple[str, ...] = ()
+    #: Whether the image stands, all black, for one that nobody is to see.
+    is_withheld: bool = False
+
+
+class Checker(Protocol):
+    """What looks at pictures before they leave; see `safety.py`."""
+
+    def examine(self, pictures: Sequence[Picture]) -> list[Picture]: ...
 
 
 @dataclass(eq=False, kw_only=True)
@@ -103,6 +113,8 @@ class Pipeline(ABC):
     spec: ModelSpec
     #: What the weights take on the device, and what is set aside beside them.
     size_bytes: int
+    #: What looks at each picture before it leaves.
+    checker: Checker | None = None
 
     @abstractmethod
     def __init__(self, spec: ModelSpec, components: Any, device: torch.device) -> None:

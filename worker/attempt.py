@@ -54,10 +54,10 @@ class Attempt:
         return self._finished_steps + under_way
 
     def set_watched(self, is_watched: bool) -> None:
-        """Previews are drawn only while somebody watches."""
-        self._is_watched = is_watched
+        """Previews are drawn while somebody watches, and never of what may be withheld."""
+        self._is_watched = is_watched and not self._spec.withholds
         for index, handle in self._handles.items():
-            handle.on_progress = self._preview_of(index) if is_watched else None
+            handle.on_progress = self._preview_of(index) if self._is_watched else None
 
     async def run(self, on_developed: Callable[[], None]) -> list[Image]:
         """
@@ -104,7 +104,7 @@ class Attempt:
 
     def _encoded(self, index: int, picture: Picture) -> Kept:
         request, output_format = self._job.request, self._job.request.output_format
-        is_told = self._settings.picture_metadata
+        is_told = self._settings.picture_metadata and not picture.is_withheld
         making = making_of(request, index, self._spec) if is_told else None
         content = encode(picture.image, output_format, making, request.output_quality)
         image = Image(
@@ -116,6 +116,8 @@ class Attempt:
             size_bytes=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
             warnings=picture.warnings,
+            flagged=picture.flagged,
+            withheld=picture.is_withheld,
         )
         return self._outbox.keep(self._job.id, image, content)
 

@@ -16,7 +16,7 @@ Refusal = Callable[[Problem], Response]
 
 #: What can become of every request for pictures.
 OF_PICTURES: Final = (
-    *("malformed-json", "invalid-request", "body-too-large", "queue-full"),
+    *("malformed-json", "invalid-request", "body-too-large", "prompt-blocked", "queue-full"),
     *("too-many-waiters", "unavailable"),
     *("job-not-found", "job-failed", "job-canceled", "timed-out"),
 )

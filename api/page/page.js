@@ -56,6 +56,15 @@ function readRequest() {
   return request;
 }
 
+// What the pictures are not as asked for, each thing once.
+function remarks(job) {
+  const told = job.images.flatMap(({ warnings, flagged, withheld }) =>
+    flagged.length
+      ? [...warnings, `${withheld ? "withheld" : "flagged"}: ${flagged.join(", ")}`]
+      : warnings);
+  return [...new Set(told)];
+}
+
 function describe(job) {
   if (job.status === "queued") {
     if (!job.queue.workers) return "no worker serves this model yet";
@@ -66,7 +75,7 @@ function describe(job) {
   if (job.status === "failed") return `failed: ${job.error.detail}`;
   if (job.status === "succeeded") {
     const seconds = (new Date(job.finished_at) - new Date(job.created_at)) / 1000;
-    return `${seconds.toFixed(1)} s, seed ${job.request.seed}`;
+    return [`${seconds.toFixed(1)} s, seed ${job.request.seed}`, ...remarks(job)].join("; ");
   }
   return job.status;
 }

@@ -11,11 +11,10 @@ from api import problems
 from api.access import Asking
 from api.admission import admit
 from api.idempotency import IdempotencyKey, fingerprint
-from api.parts import Deps
+from api.parts import Deps, Parts
 from api.problems import Fault, Problem, fault_of, invalid_request
 from api.routes.jobs import checked
 from jobs.model import MAX_BATCH, AdmittedRequest, Batch, JobRequest
-from pipelines.catalog import Catalog
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
@@ -88,7 +87,7 @@ async def submit(
 ) -> Batch:
     """Put up to a thousand jobs in line: all of them, or none."""
     return await parts.jobs.submit_batch(
-        _admitted(request.requests(), parts.catalog),
+        _admitted(request.requests(), parts),
         caller=caller,
         idempotency_key=idempotency_key or "",
         fingerprint=fingerprint(idempotency_key, request),
@@ -115,7 +114,7 @@ async def cancel(batch_id: str, parts: Deps, caller: Asking) -> Batch:
     return await parts.jobs.cancel_batch(checked(batch_id), tenant=caller.tenant)
 
 
-def _admitted(requests: list[JobRequest], catalog: Catalog) -> list[AdmittedRequest]:
+def _admitted(requests: list[JobRequest], parts: Parts) -> list[AdmittedRequest]:
     """Check every job, and tell of every fault which job has it.
 
     Raises:
@@ -124,7 +123,7 @@ def _admitted(requests: list[JobRequest], catalog: Catalog) -> list[AdmittedRequ
     admitted, faults = [], list[Fault]()
     for number, request in enumerate(requests):
         try:
-            admitted.append(admit(request, catalog))
+            admitted.append(admit(request, parts.catalog, parts.blocklists))
         except Problem as problem:
             faults += [
                 fault.model_copy(update={"field": f"jobs.{number}.{fault.field}"})

@@ -42,6 +42,9 @@ class Image(Answer):
     #: Of the file's bytes, in hex.
     sha256: str
     warnings: tuple[str, ...] = ()
+    #: What the model's safety checker found, and whether a black picture stands for it.
+    flagged: tuple[str, ...] = ()
+    withheld: bool = False
     #: Valid for a short time; ask for the job again to get a new one.
     url: str | None = None
 
@@ -49,6 +52,14 @@ class Image(Answer):
     def suffix(self) -> str:
         """`.png`, `.webp` or `.jpeg`."""
         return "." + self.content_type.removeprefix("image/")
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What whoever asked for it should know, as sentences."""
+        if not self.flagged:
+            return self.warnings
+        done = "the picture is withheld" if self.withheld else "the picture is flagged"
+        return (*self.warnings, f"{done}: {', '.join(self.flagged)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,9 @@ _INVALID = "invalid_request_error"
 ERRORS: dict[str, Error] = {
     "malformed-json": Error(type=_INVALID, code="invalid_json"),
     "invalid-request": Error(type=_INVALID, code="invalid_value", status=HTTPStatus.BAD_REQUEST),
+    "prompt-blocked": Error(
+        type=_INVALID, code="content_policy_violation", status=HTTPStatus.BAD_REQUEST
+    ),
     "body-too-large": Error(type=_INVALID, code="request_too_large"),
     "unauthenticated": Error(type=_INVALID, code="invalid_api_key"),
     "forbidden": Error(type=_INVALID, code="insufficient_permissions"),

@@ -53,7 +53,7 @@ async def generate(
     wanted = to_job_request(asked, parts.settings.openai_model_aliases)
     with ExitStack() as place:
         place.enter_context(parts.waiters.place())
-        job = await parts.jobs.submit(admit(wanted, parts.catalog), caller=caller)
+        job = await parts.jobs.submit(admit(wanted, parts.catalog, parts.blocklists), caller=caller)
         if asked.stream:
             events = stream(parts, job, asked, request)
             return AttendedStream(parts, job, events, place.pop_all())

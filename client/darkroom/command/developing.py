@@ -75,6 +75,7 @@ def watch(
         tell = _print_event if as_json else display
         job = with_pictures(darkroom.wait(job_id, on_event=tell, timeout_s=timeout_s))
         paths = save(darkroom, job, output, display) if output else []
+    tell_remarks(job)
     for path in paths:
         typer.echo(path, err=as_json)
 
@@ -113,8 +114,15 @@ def tell_paths(job: Job, paths: list[Path], as_json: bool) -> None:
     if as_json:
         print_json({"job": job, "paths": [str(path) for path in paths]})
         return
+    tell_remarks(job)
     for path in paths:
         typer.echo(path)
+
+
+def tell_remarks(job: Job) -> None:
+    """What the pictures are not as asked for, each thing once."""
+    for remark in dict.fromkeys(remark for image in job.images for remark in image.remarks):
+        typer.echo(remark, err=True)
 
 
 def _print_event(event: Event) -> None:
