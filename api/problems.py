@@ -161,6 +161,8 @@ OF_SUBMITS = (
     "malformed-json",
     "body-too-large",
     "invalid-request",
+    "prompt-blocked",
+    "idempotency-key-reused",
     "queue-full",
     "quota-exceeded",
     "unavailable",

@@ -54,6 +54,9 @@ class Exchange:
                 outcomes = await self._talk([command for command, _ in asked])
         except StoreUnavailableError as error:
             outcomes = [StoreUnavailableError(str(error)) for _ in asked]
+        except Exception as error:
+            # Whatever it is, nobody waits for an answer that never comes.
+            outcomes = [error for _ in asked]
         for (_, answer), outcome in zip(asked, outcomes, strict=True):
             # Who asked may have gone in the meantime.
             if answer.done():

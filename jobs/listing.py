@@ -1,19 +1,22 @@
 """A tenant's jobs, newest first, a page at a time; what is submitted meanwhile moves no page."""
 
+import logging
 from collections.abc import Awaitable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
 from arq.connections import ArqRedis
+from redis.exceptions import ResponseError
 
 from jobs import keys
 from jobs.access.model import DEFAULT_TENANT
 from jobs.connection import redis_errors
 from jobs.errors import NewerRecordError
 from jobs.model import Job, JobStatus
-from jobs.record import Record, first_id_at, job_from_record, record_from_hash
+from jobs.record import first_id_at, job_from_record, record_from_hash
+
+log = logging.getLogger("darkroom.jobs")
 
 #: Records read at once, and at most for one page: a rare filter must not hold Redis up.
 READ_AT_ONCE, MOST_READ = 100, 2_000
@@ -89,11 +92,11 @@ async def _next_ids(redis: ArqRedis, tenant: str, wanted: Filter, after: str | N
         some = await redis.zrevrangebylex(
             keys.index(tenant), f"({below}", f"[{oldest}", start=0, num=READ_AT_ONCE
         )
-        return [job_id.decode() for job_id in some]
-    stored = redis.hgetall(keys.batch(wanted.batch))
-    record = record_from_hash(await cast(Awaitable[dict[bytes, bytes]], stored))
-    is_theirs = record.get("tenant", DEFAULT_TENANT) == tenant
-    ids = record["jobs"].split() if record and is_theirs else []
+        return [job_id.decode(errors="replace") for job_id in some]
+    asked = redis.hmget(keys.batch(wanted.batch), "jobs", "tenant")
+    together, owner = await cast(Awaitable[list[bytes | None]], asked)
+    is_theirs = (owner or DEFAULT_TENANT.encode()).decode(errors="replace") == tenant
+    ids = (together or b"").decode(errors="replace").split() if is_theirs else []
     return sorted((job_id for job_id in ids if oldest <= job_id < below), reverse=True)[
         :READ_AT_ONCE
     ]
@@ -107,17 +110,24 @@ async def _read(redis: ArqRedis, tenant: str, job_ids: list[str]) -> list[tuple[
     async with redis.pipeline(transaction=False) as pipe:
         for job_id in job_ids:
             pipe.hgetall(keys.job(job_id))
-        records: list[dict[Any, Any]] = await pipe.execute()
+        records: list[dict[Any, Any] | Exception] = await pipe.execute(raise_on_error=False)
     gone = [job_id for job_id, record in zip(job_ids, records, strict=True) if not record]
     if gone:
         await redis.zrem(keys.index(tenant), *gone)
     return [
-        (job_id, _readable(job_id, record_from_hash(record)) if record else None)
+        (job_id, _job(job_id, record) if record else None)
         for job_id, record in zip(job_ids, records, strict=True)
     ]
 
 
-def _readable(job_id: str, record: Record) -> Job | None:
-    with suppress(NewerRecordError):
-        return job_from_record(job_id, record)
-    return None
+def _job(job_id: str, record: dict[Any, Any] | Exception) -> Job | None:
+    """A job; None where its record cannot be read, which is no reason to show no others."""
+    try:
+        if isinstance(record, Exception):
+            raise record
+        return job_from_record(job_id, record_from_hash(record))
+    except NewerRecordError:
+        return None
+    except (ResponseError, KeyError, ValueError, TypeError, OverflowError, OSError):
+        log.exception("the record of job %s cannot be read", job_id)
+        return None

@@ -5,8 +5,11 @@ from typing import Any
 
 
 def serialize(message: dict[str, Any]) -> bytes:
-    """arq pickles by default; then whoever can write to Redis could run code in a worker."""
-    return json.dumps(message, separators=(",", ":")).encode()
+    """arq pickles by default; then whoever can write to Redis could run code in a worker.
+
+    What went wrong with a message of arq's that nobody could read becomes text.
+    """
+    return json.dumps(message, separators=(",", ":"), default=str).encode()
 
 
 def deserialize(message: bytes) -> dict[str, Any]:

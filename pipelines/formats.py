@@ -1,6 +1,7 @@
 """The formats that models are saved in: what a folder holds, how it is fetched and loaded."""
 
 import inspect
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +17,22 @@ UNSAFE_SUFFIXES: Final = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 
 #: What the index of a folder says, as read from JSON.
 Index = dict[str, Any]
+
+
+def stray_shard(folder: Path) -> str | None:
+    """What an index of shards names that is no safetensors beside it: the libraries would open it.
+
+    An index that cannot be read is stray itself.
+    """
+    for path in folder.glob("*.index.json"):
+        try:
+            shards = json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return path.name
+        for shard in map(str, shards):
+            if Path(shard).name != shard or not shard.endswith(".safetensors"):
+                return shard
+    return None
 
 
 class UnsafeModelError(Exception):

@@ -22,6 +22,7 @@ from pipelines.formats import (
     Index,
     Transformers,
     UnsafeModelError,
+    stray_shard,
 )
 from pipelines.pipeline import Pipeline
 from pipelines.safety import load_checker, weigh_checker
@@ -172,6 +173,8 @@ def _check_weights(spec: ModelSpec, component: Path) -> None:
             f"{component} has its weights as {unsafe[0]} only, which can carry code; "
             "convert them to safetensors",
         )
+    if (stray := stray_shard(component)) is not None:
+        raise _error(spec, f"{component}: its index names {stray!r}, no safetensors beside it")
 
 
 def _fetch(spec: ModelSpec) -> Path:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from pipelines.catalog import ModelSpec, SafetyAction, SafetyCheckerSpec
 from pipelines.errors import ModelLoadError
-from pipelines.formats import UNSAFE_SUFFIXES, Transformers, transformers_library
+from pipelines.formats import UNSAFE_SUFFIXES, Transformers, stray_shard, transformers_library
 from pipelines.pipeline import Picture
 from pipelines.weights import loaded_bytes, saved_bytes
 
@@ -110,4 +110,8 @@ def _check(folder: Path) -> None:
         raise ModelLoadError(
             f"the safety checker {folder} has its weights as {unsafe} only; "
             "convert them to safetensors"
+        )
+    if (stray := stray_shard(folder)) is not None:
+        raise ModelLoadError(
+            f"the safety checker {folder}: its index names {stray!r}, no safetensors beside it"
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from arq.worker import RetryJob, Worker, func
 from jobs import keys, logs, queue, wire
 from jobs.connection import redis_errors
 from jobs.errors import NewerRecordError, StoreUnavailableError
+from jobs.model import JOB_ID_PATTERN
 from jobs.settings import Settings
 from jobs.signals import Ring, Signals
 from jobs.tasks import is_told_to_end
@@ -28,6 +30,8 @@ MAX_DELIVERING = 1_024
 #: How many jobs of newer versions a taker remembers.
 MOST_LEFT_ALONE = 10_000
 
+_ID = re.compile(JOB_ID_PATTERN.encode())
+
 #: Takes a job's id and model through to its end, and calls back once only storing is left.
 Develop = Callable[[str, str, Callable[[], None]], Awaitable[None]]
 
@@ -38,7 +42,9 @@ class Taker(Worker):
     def __init__(
         self, settings: Settings, redis: ArqRedis, signals: Signals, model: str, develop: Develop
     ) -> None:
-        async def task(ctx: dict[Any, Any], job_id: str) -> None:
+        async def task(ctx: dict[Any, Any], *_: object, **__: object) -> None:
+            # The queue alone says which job it is, so nothing else that lies in Redis can.
+            job_id: str = ctx["job_id"]
             with logs.about(job_id):
                 await self._task(job_id, develop)
 
@@ -106,7 +112,13 @@ class Taker(Worker):
             await asyncio.sleep(RETRY_S)
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
-        await super().start_jobs([each for each in job_ids if each not in self._left_alone])
+        """Start those of these that may be jobs; what else lies in the queue is taken out."""
+        strangers = [job_id for job_id in job_ids if not _ID.fullmatch(job_id)]
+        if strangers:
+            log.warning("took %d entries out of the queue that are no jobs", len(strangers))
+            await self.pool.zrem(self.queue_name, *strangers)
+        passed_over = {*strangers, *self._left_alone}
+        await super().start_jobs([job_id for job_id in job_ids if job_id not in passed_over])
 
     def _leave_alone(self, job_id: str) -> None:
         """Have arq not hand it out here again, at least as long as there are not many of them."""

@@ -11,6 +11,8 @@ local job_id, token, lease_ms, worker, most_attempts, known = unpack(ARGV)
 local held = redis.call('HMGET', record, 'status', 'place', 'attempts', 'v')
 local status, place, attempts = held[1], tonumber(held[2] or nil), held[3] or ''
 if status ~= 'queued' and status ~= 'running' then
+    -- There is no such job, or it has ended: nobody else need look at its entry.
+    redis.call('ZREM', queue, job_id)
     return {}
 end
 local time = redis.call('TIME')
