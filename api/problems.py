@@ -162,6 +162,8 @@ OF_SUBMITS = (
     "body-too-large",
     "invalid-request",
     "prompt-blocked",
+    # Under an earlier idempotency key, whose job has been deleted since.
+    "job-not-found",
     "idempotency-key-reused",
     "queue-full",
     "quota-exceeded",

@@ -310,7 +310,8 @@ class Catalog(Mapping[str, ModelSpec]):
             entries = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise CatalogError(f"the model catalogue {path} does not exist") from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            # YAML's parser recurses, and lets out what it meets when it makes dates and numbers.
             raise CatalogError(f"the model catalogue {path} cannot be read: {error}") from error
         if not isinstance(entries, dict) or not entries:
             raise CatalogError(f"the model catalogue {path} must map model names to entries")
@@ -355,7 +356,10 @@ def _spec(name: str, entry: Any, folder: Path) -> ModelSpec:
             for item in of_family or errors
         )
         raise CatalogError(f"model {name!r}: {problems}") from error
-    return spec.model_copy(update=dict(_beside(spec, folder)))
+    try:
+        return spec.model_copy(update=dict(_beside(spec, folder)))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise CatalogError(f"model {name!r}: there can be no such path: {error}") from error
 
 
 def _beside(spec: ModelSpec, folder: Path) -> Iterator[tuple[str, Any]]:
