@@ -31,6 +31,7 @@ check: $(VENV)/ready  ## lint, format, types and import rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python .ci/audit.py
 
 fuzz: $(VENV)/ready  ## thousands of hostile requests against the running API (FUZZ_EXAMPLES=)
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-300} FUZZ_LONGEST_S=3600 $(BIN)/python -m pytest -q -s tests/api/test_fuzz.py

@@ -6,7 +6,7 @@ import sys
 import uvicorn
 
 from api.app import create_app
-from api.serving import allow_files, configuration
+from api.serving import allow_files, options
 from jobs.access.keyring import Keyring
 from jobs.connection import connect
 from jobs.errors import StoreUnavailableError
@@ -29,7 +29,7 @@ def main() -> None:
             "DARKROOM_ALLOW_ANONYMOUS=true to serve whoever asks"
         )
     allow_files(chosen)
-    uvicorn.Server(configuration(app, chosen)).run()
+    uvicorn.run(app, **options(chosen))
 
 
 async def _is_without_keys(chosen: Settings) -> bool:

@@ -1,9 +1,7 @@
 """The server below the application: where it listens, and what one client may take of it."""
 
 import resource
-
-import uvicorn
-from fastapi import FastAPI
+from typing import Any
 
 from api.connection import bounded
 from jobs.settings import Settings
@@ -14,23 +12,22 @@ STOP_WITHIN_S = 5
 OTHER_FILES = 512
 
 
-def configuration(app: FastAPI, settings: Settings) -> uvicorn.Config:
+def options(settings: Settings) -> dict[str, Any]:
     """How uvicorn serves the application."""
-    return uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        http=bounded(settings.max_connections, settings.request_timeout_s),
+    return {
+        "host": settings.host,
+        "port": settings.port,
+        "http": bounded(settings.max_connections, settings.request_timeout_s),
         # There are none; their protocol would take connections out of these bounds.
-        ws="none",
-        log_config=None,
+        "ws": "none",
+        "log_config": None,
         # It would repeat what the jobs' own lines say, and hold what users name things.
-        access_log=False,
+        "access_log": False,
         # Which software answers is nobody's business.
-        server_header=False,
+        "server_header": False,
         # Whoever is held or streamed to is cut off then, and comes back to another process.
-        timeout_graceful_shutdown=STOP_WITHIN_S,
-    )
+        "timeout_graceful_shutdown": STOP_WITHIN_S,
+    }
 
 
 def allow_files(settings: Settings) -> None:

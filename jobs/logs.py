@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from jobs import tracing
 
@@ -24,6 +24,12 @@ class LogFormat(StrEnum):
 #: These tell at INFO what our own lines say better, and some of it holds signed addresses or
 #: signatures.
 TALKATIVE: Final = ("arq", "httpx", "httpcore", "uvicorn", "botocore", "urllib3", "opentelemetry")
+
+#: Characters that end lines or steer terminals, as Python writes them: what a line holds may come
+#: from a stranger.
+_ESCAPED: Final = {
+    code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+}
 
 _job_id: ContextVar[str | None] = ContextVar("job_id", default=None)
 
@@ -55,7 +61,13 @@ class _Text(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - it is logging's name
         trace_id = tracing.trace_id()
-        return super().formatMessage(record) + (f" (trace {trace_id})" if trace_id else "")
+        line = super().formatMessage(record).translate(_ESCAPED)
+        return line + (f" (trace {trace_id})" if trace_id else "")
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - it is logging's name
+        """Indented, so that no text within it can pass for a line of its own."""
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(f"  {line.translate(_ESCAPED)}" for line in lines)
 
 
 class _Json(logging.Formatter):
@@ -73,7 +85,7 @@ class _Json(logging.Formatter):
             "exception": self.formatException(record.exc_info) if record.exc_info else None,
         }
         told = {name: value for name, value in fields.items() if value is not None}
-        return json.dumps(told, ensure_ascii=False)
+        return json.dumps(told)
 
 
 FORMATTERS: Final[dict[LogFormat, type[logging.Formatter]]] = {

@@ -206,7 +206,8 @@ class AdmittedRequest(BaseModel):
     Options that the model does not take are null, but for `steps`: every image takes some.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # Whoever logs that a record cannot be read logs no prompt.
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     prompt: str
     negative_prompt: str

@@ -117,8 +117,9 @@ class Taker(Worker):
         if strangers:
             log.warning("took %d entries out of the queue that are no jobs", len(strangers))
             await self.pool.zrem(self.queue_name, *strangers)
-        passed_over = {*strangers, *self._left_alone}
-        await super().start_jobs([job_id for job_id in job_ids if job_id not in passed_over])
+        await super().start_jobs(
+            [each for each in job_ids if each not in self._left_alone and each not in strangers]
+        )
 
     def _leave_alone(self, job_id: str) -> None:
         """Have arq not hand it out here again, at least as long as there are not many of them."""

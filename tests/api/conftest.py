@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from api.serving import configuration
+from api.serving import options
 from jobs.settings import Settings
 from local.ports import free_port
 
@@ -33,7 +33,8 @@ async def http(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an API that really listens: only so does it stream."""
     port = free_port()
-    server = uvicorn.Server(configuration(app, settings.model_copy(update={"port": port})))
+    chosen = settings.model_copy(update={"port": port})
+    server = uvicorn.Server(uvicorn.Config(app, **options(chosen)))
     serving = asyncio.create_task(server.serve())
     async with asyncio.timeout(30):
         while not server.started:

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import struct
+import warnings
 from io import BytesIO
 from typing import Any, Final
 
@@ -19,6 +21,9 @@ router = APIRouter(route_class=TranslatedRoute)
 PATH: Final = "/sdapi/v1/png-info"
 #: The form that each picture's text has (CIPA DC-008, "Exif 2.32", `UserComment`).
 EXIF_IFD, USER_COMMENT = 0x8769, 0x9286
+#: More pixels than any picture has; from half of that on Pillow only warns.
+BOMBS: Final = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+warnings.simplefilter("error", Image.DecompressionBombWarning)
 ENCODINGS: Final = {b"UNICODE\0": "utf-16-be", b"ASCII\0\0\0": "ascii"}
 
 
@@ -29,12 +34,12 @@ ENCODINGS: Final = {b"UNICODE\0": "utf-16-be", b"ASCII\0\0\0": "ascii"}
 )
 async def png_info(asked: PictureInfoRequest) -> PictureInfo:
     """PNG text, or the Exif comment of a JPEG or WebP."""
-    texts = await asyncio.to_thread(_texts, asked.image)
+    texts = await asyncio.to_thread(read_texts, asked.image)
     info = texts.pop("parameters", "")
     return PictureInfo(info=info, items=texts, parameters=parsed(info))
 
 
-def _texts(image: str) -> dict[str, str]:
+def read_texts(image: str) -> dict[str, str]:
     """The texts of a picture by name; its pixels are not decoded.
 
     Raises:
@@ -44,7 +49,7 @@ def _texts(image: str) -> dict[str, str]:
         content = base64.b64decode(image.rpartition(",")[2])
         with Image.open(BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as picture:
             info: dict[Any, Any] = picture.info
-    except (ValueError, OSError, Image.DecompressionBombError):
+    except (ValueError, OSError, SyntaxError, struct.error, *BOMBS):
         detail = "Send a PNG, JPEG or WebP file in base64"
         raise invalid_request([Fault(field="image", detail=detail)]) from None
     texts = {str(name): str(text) for name, text in info.items() if isinstance(text, str)}
@@ -53,9 +58,13 @@ def _texts(image: str) -> dict[str, str]:
 
 def _comment(exif: bytes) -> dict[str, str]:
     block = Image.Exif()
-    block.load(exif)
-    comment = block.get_ifd(EXIF_IFD).get(USER_COMMENT, b"")
-    encoding = ENCODINGS.get(comment[:8])
+    try:
+        block.load(exif)
+        comment = block.get_ifd(EXIF_IFD).get(USER_COMMENT, b"")
+    except (ValueError, OSError, SyntaxError, struct.error, TypeError, KeyError):
+        # A block that is broken tells nothing.
+        return {}
+    encoding = ENCODINGS.get(comment[:8]) if isinstance(comment, bytes) else None
     if encoding is None:
         return {}
     return {"parameters": comment[8:].decode(encoding, errors="replace")}
