@@ -86,6 +86,8 @@ def saved(kind: str, exif: bytes) -> bytes:
     return file.getvalue()
 
 
+# Pillow warns of what it mends.
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @settings(max_examples=200, deadline=None)
 @given(
     kind=st.sampled_from(["JPEG", "WEBP", "PNG"]),
@@ -96,6 +98,8 @@ def test_any_exif_is_read_or_refused(kind: str, header: bytes, exif: bytes) -> N
     is_refused_or_read(saved(kind, header + exif))
 
 
+# Pillow warns of what it mends.
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_any_spoilt_picture_is_read_or_refused(data: st.DataObject) -> None:
