@@ -102,7 +102,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         webhooks=deliveries.calls,
     )
-    headers.install(app, chosen)
     problems.install(app)
     describe(app)
     _add_layers(app, chosen)
@@ -120,6 +119,7 @@ def _add_layers(app: FastAPI, chosen: Settings) -> None:
     app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes, at=larger)
     told = {"/v1/images": openai_errors.refusal, "/sdapi": automatic1111_errors.refusal}
     app.add_middleware(Access, settings=chosen, refusals=told)
+    headers.install(app, chosen)
     app.add_middleware(Observed)
 
 

@@ -24,7 +24,7 @@ SENT: Final = (
     *("Authorization", "Content-Type", "Idempotency-Key"),
     *("If-None-Match", "Last-Event-ID", "Prefer"),
 )
-READ: Final = ("ETag", "Location", "Retry-After")
+READ: Final = ("ETag", "Location", "Retry-After", "RateLimit", "RateLimit-Policy")
 
 
 class SecurityHeaders:

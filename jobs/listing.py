@@ -93,7 +93,7 @@ async def _next_ids(redis: ArqRedis, tenant: str, wanted: Filter, after: str | N
             keys.index(tenant), f"({below}", f"[{oldest}", start=0, num=READ_AT_ONCE
         )
         return [job_id.decode(errors="replace") for job_id in some]
-    asked = redis.hmget(keys.batch(wanted.batch), "jobs", "tenant")
+    asked = redis.hmget(keys.batch(wanted.batch), ["jobs", "tenant"])
     together, owner = await cast(Awaitable[list[bytes | None]], asked)
     is_theirs = (owner or DEFAULT_TENANT.encode()).decode(errors="replace") == tenant
     ids = (together or b"").decode(errors="replace").split() if is_theirs else []

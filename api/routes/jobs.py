@@ -50,8 +50,8 @@ async def submit(
     for_s = wait_s(wait, prefer)
     with parts.waiters.place(for_s > 0):
         job = await parts.jobs.submit(
-                admit(request, parts.catalog, parts.blocklists),
-                caller=caller,
+            admit(request, parts.catalog, parts.blocklists),
+            caller=caller,
             idempotency_key=idempotency_key or "",
             fingerprint=fingerprint(idempotency_key, request),
         )

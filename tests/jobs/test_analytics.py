@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from receiver import Receiver, receiving
 
 from jobs import analytics
+from jobs.access.model import Caller
 from jobs.model import AdmittedRequest
 from jobs.settings import Settings
 from jobs.store import JobStore
@@ -45,7 +46,7 @@ async def test_what_happens_to_jobs_is_told_without_what_they_show(
 ) -> None:
     request = request_.model_copy(update={"labels": {"zoo": "secret"}, "metadata": {"a": "secret"}})
     async with analytics.sending(told):
-        job = await store.submit(request, tenant="zoo")
+        job = await store.submit(request, caller=Caller(tenant="zoo"))
         await store.cancel(job.id)
     submitted, canceled = events(posthog)
     assert (submitted["event"], canceled["event"]) == ("job submitted", "job canceled")

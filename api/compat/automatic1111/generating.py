@@ -35,7 +35,9 @@ async def txt2img(
     options = {**await session.options(), **(asked.override_settings or {})}
     wanted = to_job_request(asked, options, parts.catalog)
     with parts.waiters.place():
-        job = await parts.jobs.submit(admit(wanted, parts.catalog, parts.blocklists), caller=session.caller)
+        job = await parts.jobs.submit(
+            admit(wanted, parts.catalog, parts.blocklists), caller=session.caller
+        )
         async with session.waiting_for(job, asked.force_task_id or job.id):
             job = await see_through(parts, job, request)
     if job.status is JobStatus.FAILED:
