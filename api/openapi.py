@@ -28,7 +28,7 @@ RATE_LIMITS: Final = {
 #: How addresses that are not our own tell refusals.
 FORMS: Final[dict[str, dict[str, Any]]] = {
     "/v1/images/": {"$ref": "#/components/schemas/ErrorBody"},
-    BASIC: {"type": "object"},
+    BASIC: {"$ref": "#/components/schemas/ErrorAnswer"},
 }
 
 

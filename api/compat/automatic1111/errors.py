@@ -31,7 +31,7 @@ def _item(fault: Fault) -> dict[str, Any]:
     return {"loc": ["body", *fault.field.split(".")], "msg": fault.detail, "type": "value_error"}
 
 
-class ErrorBody(BaseModel):
+class ErrorAnswer(BaseModel):
     """A refusal, as FastAPI and AUTOMATIC1111's own handler of exceptions tell it."""
 
     error: str = Field(description="The kind of problem; `GET /problems/{kind}` explains it.")
@@ -42,7 +42,7 @@ class ErrorBody(BaseModel):
 
 def responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of a route that can end in these problems."""
-    return refusals(ErrorBody, lambda kind: KINDS[kind].status, *kinds)
+    return refusals(ErrorAnswer, lambda kind: KINDS[kind].status, *kinds)
 
 
 TranslatedRoute = refusing_by(refusal)
