@@ -31,7 +31,7 @@ def test_the_docs_bring_everything_along(client: TestClient) -> None:
 def test_every_operation_is_described_with_its_problems(client: TestClient) -> None:
     description = client.get("/openapi.json").json()
     submit = description["paths"]["/v1/jobs"]["post"]
-    assert {"200", "202", "400", "401", "403", "413", "422", "429", "503"} == set(
+    assert {"200", "202", "400", "401", "403", "404", "413", "422", "429", "503"} == set(
         submit["responses"]
     )
     assert description["components"]["schemas"]["JobRequest"]["examples"]

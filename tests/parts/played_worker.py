@@ -16,7 +16,7 @@ from jobs.model import AdmittedRequest, Image
 from jobs.storage import PictureStore, picture_key
 from jobs.store import JobStore
 
-WORKER = "here:1:abc"
+MODEL, WORKER = "shapes-sd", "here:1:abc"
 #: What stands for a preview and for a picture; nobody looks at them.
 PREVIEW, PICTURE = b"a small picture", b"a picture"
 

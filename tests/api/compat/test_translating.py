@@ -22,7 +22,7 @@ def catalog() -> Catalog:
 
 def test_every_model_of_the_catalogue_takes_what_clients_send(catalog: Catalog) -> None:
     for name, spec in catalog.items():
-        admitted = admit(to_job_request(SENT, {"sd_model_checkpoint": name}, catalog), catalog)
+        admitted = admit(to_job_request(SENT, {"sd_model_checkpoint": name}, catalog), catalog, {})
         assert admitted.model == name
         assert admitted.guidance_scale <= 1
         assert (admitted.scheduler == "Euler") == ("scheduler" in spec.options)
