@@ -5,15 +5,17 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from pydantic import ValidationError
 
 from jobs.settings import Settings
 from local.errors import StackError
-from local.stack import Stack
 from local.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from local.stack import Stack
 
 app = typer.Typer(
     help="Run Darkroom, the self-hosted text-to-image service.",
@@ -104,7 +106,7 @@ async def _up(
 ) -> int:
     """Run the stack; the exit code is the picture's, when one was asked for."""
     stopping = _stop_signal()
-    stack = Stack(settings, folder, models)
+    stack = _stack(settings, folder, models)
     async with Supervisor() as supervisor:
         starting = asyncio.create_task(_start(supervisor, stack))
         await _first(stopping, starting)
@@ -131,7 +133,16 @@ async def _up(
         return code
 
 
-async def _start(supervisor: Supervisor, stack: Stack) -> None:
+def _stack(settings: Settings, folder: Path, models: tuple[str, ...]) -> "Stack":
+    """The local stack. What it needs, a machine that runs only API or worker does not have."""
+    try:
+        from local.stack import Stack
+    except ImportError as error:
+        raise StackError(f"no {error.name}: install darkroom-server[local]") from None
+    return Stack(settings, folder, models)
+
+
+async def _start(supervisor: Supervisor, stack: "Stack") -> None:
     await supervisor.start(*stack.stores())
     await supervisor.start(*stack.services())
 
