@@ -15,7 +15,10 @@ PORT   ?= 8420
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check fuzz format docs train-demo bench-engine bench-sdxl bench-janus bench-janus-gpu bench-start bench-backlog bench-api bench-estimate bench-fleet bench-rolling chaos lock clean
+# Whose build of torch the worker's image has: that of an NVIDIA GPU's CUDA, or cpu.
+TORCH_BACKEND ?= cu130
+
+.PHONY: help run test check fuzz format docs train-demo bench-engine bench-sdxl bench-janus bench-janus-gpu bench-start bench-backlog bench-api bench-estimate bench-fleet bench-rolling chaos images up down lock clean
 
 help:  ## print this menu
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,12 +29,13 @@ run: $(VENV)/ready  ## start everything, make a picture, keep serving (PROMPT=, 
 test: check  ## check, then run every test, two files at a time
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: $(VENV)/ready  ## lint, format, types and import rules
+check: $(VENV)/ready $(VENV)/deploy  ## lint, format, types, import rules and what is in deploy/
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python .ci/audit.py
+	@$(BIN)/hadolint deploy/images/Dockerfile
 
 fuzz: $(VENV)/ready  ## thousands of hostile requests against the running API (FUZZ_EXAMPLES=)
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-300} FUZZ_LONGEST_S=3600 $(BIN)/python -m pytest -q -s tests/api/test_fuzz.py
@@ -78,6 +82,11 @@ bench-rolling: $(VENV)/ready  ## renew every process in turn under load; nobody 
 chaos: $(VENV)/ready  ## kill every process of a working stack, again and again; nothing may be lost
 	@$(BIN)/python -m bench.chaos
 
+images:  ## build the container images (TORCH_BACKEND=cpu for a worker without a GPU)
+	@for image in api worker; do docker buildx build --target $$image --tag darkroom-$$image \
+		--build-arg TORCH_BACKEND=$(TORCH_BACKEND) --sbom=true --provenance=true \
+		--file deploy/images/Dockerfile . || exit 1; done
+
 lock: $(VENV)/ready  ## pin every dependency anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate \
 		--no-header --no-emit-index-url --no-emit-package pip --upgrade pyproject.toml client/pyproject.toml -o requirements.lock
@@ -103,4 +112,9 @@ $(VENV)/ready: pyproject.toml client/pyproject.toml requirements.lock
 		$(BIN)/python -m pip install --quiet -c requirements.lock $${index:+--extra-index-url "$$index"} torch
 	@echo "installing Darkroom ..."
 	@$(BIN)/python -m pip install --quiet -c requirements.lock -e '.[worker,local,dev]' -e client
+	@touch $@
+
+# Some 200 MB that `make run` can do without: what checks deploy/.
+$(VENV)/deploy: $(VENV)/ready
+	@$(BIN)/python -m pip install --quiet -c requirements.lock -e '.[deploy]'
 	@touch $@

@@ -44,6 +44,13 @@ def worker() -> None:
 
 
 @app.command()
+def fetch() -> None:
+    """Download the weights of DARKROOM_MODELS, so that a worker finds them where it looks."""
+    _settings()
+    _become("worker.fetch")
+
+
+@app.command()
 def check() -> None:
     """Tell in a line each what is wrong with Redis and the bucket."""
     _settings()

@@ -28,7 +28,7 @@ from pipelines.pipeline import Pipeline
 from pipelines.safety import load_checker, weigh_checker
 from pipelines.weights import saved_bytes
 
-__all__ = ["RUNNERS", "check_folder", "default_device", "load_pipeline"]
+__all__ = ["RUNNERS", "check_folder", "default_device", "fetch", "load_pipeline"]
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +76,7 @@ def load_pipeline(spec: ModelSpec, device: torch.device) -> Pipeline:
         ModelLoadError: the entry's source is missing, is another family, or has no safetensors.
     """
     begun_s = time.monotonic()
-    if spec.is_folder:
-        check_folder(spec, Path(spec.source))
-    folder = Path(spec.source) if spec.is_folder else _fetch(spec)
+    folder = fetch(spec)
     class_name = check_folder(spec, folder)
     pipeline = _loaded(spec, folder, _runner_class(spec.family, class_name), device)
     log.info(
@@ -177,7 +175,14 @@ def _check_weights(spec: ModelSpec, component: Path) -> None:
         raise _error(spec, f"{component}: its index names {stray!r}, no safetensors beside it")
 
 
-def _fetch(spec: ModelSpec) -> Path:
+def fetch(spec: ModelSpec) -> Path:
+    """Where a model lies on this machine, downloaded when it is not there yet.
+
+    Raises:
+        ModelLoadError: it cannot be had.
+    """
+    if spec.is_folder:
+        return Path(spec.source)
     try:
         return Path(FORMATS[spec.family].fetch(spec))
     except Exception as error:
