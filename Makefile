@@ -36,6 +36,7 @@ check: $(VENV)/ready $(VENV)/deploy  ## lint, format, types, import rules and wh
 	@$(BIN)/lint-imports
 	@$(BIN)/python .ci/audit.py
 	@$(BIN)/hadolint deploy/images/Dockerfile
+	@$(BIN)/python -m pytest --quiet tests/deploy -m "not slow"
 
 fuzz: $(VENV)/ready  ## thousands of hostile requests against the running API (FUZZ_EXAMPLES=)
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-300} FUZZ_LONGEST_S=3600 $(BIN)/python -m pytest -q -s tests/api/test_fuzz.py
@@ -86,6 +87,16 @@ images:  ## build the container images (TORCH_BACKEND=cpu for a worker without a
 	@for image in api worker; do docker buildx build --target $$image --tag darkroom-$$image \
 		--build-arg TORCH_BACKEND=$(TORCH_BACKEND) --sbom=true --provenance=true \
 		--file deploy/images/Dockerfile . || exit 1; done
+
+COMPOSE = docker compose --file deploy/compose/compose.yaml \
+	$(if $(shell command -v nvidia-smi),--file deploy/compose/compose.gpu.yaml) \
+	$(if $(OBSERVE),--profile observe)
+
+up:  ## the whole stack in containers (OBSERVE=1 with Prometheus and Grafana)
+	@deploy/compose/secrets.sh && $(COMPOSE) up --build --detach --wait
+
+down:  ## stop the containers; what they hold stays in their volumes
+	@$(COMPOSE) --profile observe down
 
 lock: $(VENV)/ready  ## pin every dependency anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate \

@@ -1,9 +1,9 @@
 """The images, as far as they can be built and run without a container engine."""
 
-import json
 import re
 import signal
 import time
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -15,6 +15,7 @@ from api.app import create_app
 from jobs.settings import Settings
 from local.ports import free_port
 from local.stack import Stack
+from worker.monitor import Monitor
 
 REPOSITORY = Path(__file__).parent.parent.parent
 DOCKERFILE = REPOSITORY / "deploy" / "images" / "Dockerfile"
@@ -120,12 +121,15 @@ def test_no_secret_is_baked_in() -> None:
         assert not re.search(r"(SECRET|PASSWORD|TOKEN|_KEY)\w*=", value)
 
 
-def test_the_health_check_asks_a_route_that_exists(settings: Settings) -> None:
-    (check,) = lines("HEALTHCHECK")
-    command = json.loads(check.partition("CMD ")[2])
-    port, route = re.search(r"http://127\.0\.0\.1:(\d+)(/\w+)", command[-1]).groups()
-    assert route in create_app(settings).openapi()["paths"]
-    assert port in lines("EXPOSE")
+def test_health_checks_ask_what_answers(settings: Settings) -> None:
+    asked = dict(re.findall(r"http://127\.0\.0\.1:(\d+)(/[\w/]+)", "".join(lines("HEALTHCHECK"))))
+    assert asked.keys() == set(lines("EXPOSE"))
+    api = asked.pop(str(Settings().port))
+    assert api in create_app(settings).openapi()["paths"]
+    ((port, worker),) = asked.items()
+    assert f"DARKROOM_WORKER_METRICS_PORT={port}" in "".join(lines("ENV"))
+    monitor = Monitor(take_stock=lambda: None, is_hung=lambda: False)
+    assert monitor.answer(worker)[0] is HTTPStatus.OK
 
 
 def _is_ready(port: int) -> bool:
