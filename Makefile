@@ -93,7 +93,8 @@ COMPOSE = docker compose --file deploy/compose/compose.yaml \
 	$(if $(OBSERVE),--profile observe)
 
 up:  ## the whole stack in containers (OBSERVE=1 with Prometheus and Grafana)
-	@deploy/compose/secrets.sh && $(COMPOSE) up --build --detach --wait
+	@deploy/compose/secrets.sh && deploy/compose/keys.sh && $(COMPOSE) up --build --detach --wait
+	@echo "Darkroom is at http://127.0.0.1:8420; your key lies in deploy/compose/first-key"
 
 down:  ## stop the containers; what they hold stays in their volumes
 	@$(COMPOSE) --profile observe down

@@ -6,9 +6,6 @@ test ! -e .env || exit 0
 
 chance() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 
-# For the key that Prometheus is let in by; `darkroom-server keys create` makes one.
-test -e metrics-key || : > metrics-key
-
 umask 077
 cat > .env <<END
 REDIS_PASSWORD=$(chance)

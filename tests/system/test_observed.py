@@ -124,6 +124,7 @@ def prometheus(observed: Any, tmp_path: Path, until: Until) -> Iterator[str]:
     ports = {"darkroom-api": observed.running.port, "darkroom-worker": observed.worker_port}
     for scraped in configuration["scrape_configs"]:
         del scraped["dns_sd_configs"]
+        scraped.pop("authorization", None)
         scraped["static_configs"] = [{"targets": [f"127.0.0.1:{ports[scraped['job_name']]}"]}]
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     address = f"127.0.0.1:{free_port()}"
