@@ -15,8 +15,8 @@ PORT   ?= 8420
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# Whose build of torch the worker's image has: that of an NVIDIA GPU's CUDA, or cpu.
-TORCH_BACKEND ?= cu130
+# Whose build of torch the worker's image has: CUDA's when empty, or cpu.
+TORCH_BACKEND ?=
 
 .PHONY: help run test check fuzz format docs train-demo bench-engine bench-sdxl bench-janus bench-janus-gpu bench-start bench-backlog bench-api bench-estimate bench-fleet bench-rolling chaos images up down lock clean
 

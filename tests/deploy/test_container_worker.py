@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
+from hub_cache import keep_in_hub_cache
 
 from jobs.model import AdmittedRequest, JobStatus
 from jobs.storage import PictureStore, picture_key
@@ -43,11 +45,19 @@ def _has_namespaces() -> bool:
 
 @pytest.fixture
 def container(stores: Stack, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """With its weights in a volume that somebody has filled."""
     volume = tmp_path / "volume"
     volume.mkdir()
+    entry = yaml.safe_load((REPOSITORY / "models.yaml").read_text())["shapes-sd"]
+    keep_in_hub_cache(REPOSITORY / entry["source"], tmp_path / "weights", "darkroom/shapes-sd")
+    catalog = tmp_path / "models.yaml"
+    catalog.write_text(yaml.safe_dump({"shapes-sd": entry | {"source": "darkroom/shapes-sd"}}))
     environment = {
         **os.environ,
         **stores.environment(),
+        "DARKROOM_CATALOG": str(catalog),
+        "HF_HOME": str(tmp_path / "weights"),
+        "HF_HUB_OFFLINE": "1",
         "DARKROOM_OUTBOX": str(volume / "outbox"),
         "DARKROOM_DRAIN_S": str(DRAIN_S),
         "HOME": str(volume / "tmp"),
