@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from rendered_chart import EXAMPLES, REPOSITORY, Object, Rendered, example, render
 
-from api.__main__ import STOP_WITHIN_S
+from api.serving import STOP_WITHIN_S
 from api.app import create_app
 from api.routes.queues import Queue, QueueList
 from jobs.settings import Settings
