@@ -126,7 +126,7 @@ $(VENV)/ready: pyproject.toml client/pyproject.toml requirements.lock
 	@$(BIN)/python -m pip install --quiet -c requirements.lock -e '.[worker,local,dev]' -e client
 	@touch $@
 
-# Some 200 MB that `make run` can do without: what checks deploy/.
+# Some 600 MB that `make run` can do without: what checks deploy/.
 $(VENV)/deploy: $(VENV)/ready
 	@$(BIN)/python -m pip install --quiet -c requirements.lock -e '.[deploy]'
 	@touch $@
