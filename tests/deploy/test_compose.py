@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import socket
 import stat
@@ -25,6 +26,7 @@ from jobs.settings import Settings
 from jobs.storage import PictureStore
 from local import programs
 from local.ports import free_port
+from local.stack import Stack
 
 FOLDER = Path(__file__).parent.parent.parent / "deploy" / "compose"
 FILES = ("compose.yaml", "compose.gpu.yaml")
@@ -125,6 +127,19 @@ def test_secrets_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> None
     assert values.keys() == required
     assert all(re.fullmatch("[0-9a-f]{48}", value) for value in values.values())
     assert len(set(values.values())) == len(values)
+
+
+def test_the_keys_that_it_starts_with_can_be_made(stores: Stack, tmp_path: Path) -> None:
+    made = (FOLDER / "keys.sh").read_text()
+    for command in re.findall(r"^key \S+ (.*)$", made, re.MULTILINE):
+        done = subprocess.run(
+            [sys.executable, "-m", "local.command", "keys", "create", *shlex.split(command)],
+            env={**os.environ, **stores.environment()},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert re.fullmatch(r"dk_[\w-]+\n", done.stdout)
 
 
 async def test_redis_as_it_is_started_keeps_all_it_is_told(tmp_path: Path) -> None:
