@@ -25,7 +25,7 @@ from pipelines.formats import (
     stray_shard,
 )
 from pipelines.pipeline import Pipeline
-from pipelines.safety import load_checker, weigh_checker
+from pipelines.safety import fetch_checker, load_checker, weigh_checker
 from pipelines.weights import saved_bytes
 
 __all__ = ["RUNNERS", "check_folder", "default_device", "fetch", "load_pipeline"]
@@ -176,15 +176,16 @@ def _check_weights(spec: ModelSpec, component: Path) -> None:
 
 
 def fetch(spec: ModelSpec) -> Path:
-    """Where a model lies on this machine, downloaded when it is not there yet.
+    """Where a model lies on this machine; it and its safety checker are downloaded where they lack.
 
     Raises:
-        ModelLoadError: it cannot be had.
+        ModelLoadError: one of them cannot be had.
     """
-    if spec.is_folder:
-        return Path(spec.source)
     try:
-        return Path(FORMATS[spec.family].fetch(spec))
+        fetch_checker(spec)
+        return Path(spec.source if spec.is_folder else FORMATS[spec.family].fetch(spec))
+    except ModelLoadError as error:
+        raise _named(spec, error) from None
     except Exception as error:
         log.exception("fetching model %s failed", spec.name)
         raise _error(spec, f"{spec.source} cannot be fetched: {_first_line(error)}") from error

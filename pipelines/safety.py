@@ -67,11 +67,9 @@ def load_checker(spec: ModelSpec, device: torch.device) -> SafetyChecker | None:
     Raises:
         ModelLoadError: it cannot be had, is no classifier, or has no safetensors.
     """
-    entry = spec.safety_checker
-    if entry is None:
+    entry, folder = spec.safety_checker, fetch_checker(spec)
+    if entry is None or folder is None:
         return None
-    folder = Path(entry.source if entry.is_folder else Transformers().fetch(entry))
-    _check(folder)
     transformers = transformers_library()
     options = {"local_files_only": True, "trust_remote_code": False}
     model = transformers.AutoModelForImageClassification.from_pretrained(
@@ -81,6 +79,25 @@ def load_checker(spec: ModelSpec, device: torch.device) -> SafetyChecker | None:
         str(folder), backend="pil", **options
     )
     return SafetyChecker(entry, model.eval().to(device), processor)
+
+
+def fetch_checker(spec: ModelSpec) -> Path | None:
+    """Where the safety checker of an entry lies, downloaded when it is not there yet.
+
+    Raises:
+        ModelLoadError: it cannot be had, is no classifier, or has no safetensors.
+    """
+    entry = spec.safety_checker
+    if entry is None:
+        return None
+    try:
+        folder = Path(entry.source if entry.is_folder else Transformers().fetch(entry))
+    except Exception as error:
+        raise ModelLoadError(
+            f"the safety checker {entry.source} cannot be fetched ({type(error).__name__})"
+        ) from error
+    _check(folder)
+    return folder
 
 
 def weigh_checker(spec: ModelSpec) -> int:

@@ -22,8 +22,8 @@ def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def entry(family: str, source: str) -> str:
-    return yaml.safe_dump({"mine": {"family": family, "source": source}})
+def entry(family: str, source: str, **more: object) -> str:
+    return yaml.safe_dump({"mine": {"family": family, "source": source, **more}})
 
 
 def test_what_is_there_is_named_with_its_place(
@@ -45,4 +45,12 @@ def test_what_a_worker_would_refuse_is_refused_already(catalogue: Path) -> None:
     keep_in_hub_cache(SHIPPED, catalogue.parent, "darkroom/shapes")
     catalogue.write_text(entry("sdxl", "darkroom/shapes"))
     with pytest.raises(SystemExit, match="it is a StableDiffusionPipeline"):
+        fetch.main()
+
+
+def test_a_safety_checker_is_fetched_with_its_model(catalogue: Path) -> None:
+    keep_in_hub_cache(SHIPPED, catalogue.parent, "darkroom/shapes")
+    checker = {"source": "darkroom/nonesuch"}
+    catalogue.write_text(entry("stable-diffusion", "darkroom/shapes", safety_checker=checker))
+    with pytest.raises(SystemExit, match="'mine': the safety checker darkroom/nonesuch cannot be"):
         fetch.main()
