@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 import pytest
 from rendered_chart import EXAMPLES, REPOSITORY, Object, Rendered, example, render
 
-from api.serving import STOP_WITHIN_S
 from api.app import create_app
 from api.routes.queues import Queue, QueueList
+from api.serving import STOP_WITHIN_S
 from jobs.settings import Settings
 from pipelines.catalog import Catalog
 from worker.monitor import Monitor
