@@ -20,7 +20,7 @@ from pipelines.demo.obedience import (
 from pipelines.demo.recipe import DiffusionRecipe
 from pipelines.demo.scenes import held_out
 
-#: The least share of the 200 prompts for one thing, and for two, that must come out right.
+#: The least share of the prompts for one thing, and for two, that must come out right.
 LEAST: dict[str, tuple[dict[str, float], dict[str, float]]] = {
     "shapes-sd": (
         {"colour": 0.95, "ground": 0.95, "shape": 0.90},
@@ -85,7 +85,8 @@ def test_a_shipped_model_draws_what_it_is_told(model: str) -> None:
     single, pairs = LEAST[model]
     for prompts, score, least in (
         (single_prompts(200), score_single, single),
-        (pair_prompts(200), score_pair, pairs),
+        # Fewer, for their time: a share of so many may be off by 0.06, which the limits allow for.
+        (pair_prompts(60), score_pair, pairs),
     ):
         right = measure(paint, prompts, score)
         print(model, right)
