@@ -20,6 +20,7 @@ from api.observing import Observed
 from api.openapi import describe
 from api.parts import Parts
 from api.presenting import with_urls
+from api.quick import QuickLane
 from api.routes import batches, deliveries, events, health, jobs, metrics, models, page, queues
 from api.routes import problems as problem_kinds
 from api.waiters import Waiters
@@ -115,6 +116,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def _add_layers(app: FastAPI, chosen: Settings) -> None:
     """What every request passes before a route; the last of these comes first."""
+    app.add_middleware(QuickLane, routes=jobs.quick.routes)
     larger = {picture_info.PATH: chosen.max_picture_body_bytes}
     app.add_middleware(BodyLimit, max_bytes=chosen.max_body_bytes, at=larger)
     told = {"/v1/images": openai_errors.refusal, "/sdapi": automatic1111_errors.refusal}

@@ -13,7 +13,6 @@ from api.admission import admit
 from api.idempotency import IdempotencyKey, fingerprint
 from api.parts import Deps
 from api.presenting import answer, etag, with_urls
-from api.quick import QuickRoute
 from api.waiting import PreferHeader, WaitQuery, hold, wait_s
 from jobs import listing
 from jobs.errors import JobNotFoundError, TransitionError
@@ -23,8 +22,8 @@ from jobs.storage import picture_keys
 ETAG_HEADER = {"ETag": {"description": "Send it as `If-None-Match`.", "schema": {"type": "string"}}}
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-#: Submit and poll, of which there are many.
-quick = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=QuickRoute)
+#: Submit and poll, of which there are many: see `api.quick`.
+quick = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 
 @quick.post(
