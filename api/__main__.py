@@ -1,6 +1,7 @@
 """`python -m api` serves the API."""
 
 import asyncio
+import gc
 import sys
 
 import uvicorn
@@ -29,6 +30,8 @@ def main() -> None:
             "DARKROOM_ALLOW_ANONYMOUS=true to serve whoever asks"
         )
     allow_files(chosen)
+    # What is there by now stays, and need not be looked through for garbage again and again.
+    gc.freeze()
     uvicorn.run(app, **options(chosen))
 
 

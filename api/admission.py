@@ -1,6 +1,6 @@
 """A request is admitted when every limit of its model holds; what it leaves open is filled in."""
 
-import secrets
+import random
 from collections.abc import Iterator, Mapping
 
 from api.blocklist import Blocklist
@@ -9,7 +9,7 @@ from jobs.model import MAX_SEED, AdmittedRequest, JobRequest
 from pipelines.catalog import ALL_OPTIONS, Catalog, ModelSpec
 
 #: Random seeds stay within 32 bits, which every other tool can take as well.
-RANDOM_SEEDS = 2**32
+RANDOM_SEED_BITS = 32
 #: Options with a default and a maximum of the model, and how the maximum is told.
 NUMBERS = {
     "steps": "at most {} steps",
@@ -58,7 +58,7 @@ def _filled_in(request: JobRequest, spec: ModelSpec) -> AdmittedRequest:
         "height": height,
         **{name: limit.default for name, limit in limits.items() if limit},
         "scheduler": None,
-        "seed": secrets.randbelow(RANDOM_SEEDS),
+        "seed": random.getrandbits(RANDOM_SEED_BITS),
     }
     return AdmittedRequest.model_validate(defaults | asked)
 

@@ -4,7 +4,6 @@ from typing import Final
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobs.settings import Settings
@@ -17,7 +16,7 @@ DOCS_POLICY: Final = (
 )
 #: An answer in JSON that is shown as a page is none.
 POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
-ALWAYS: Final = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+ALWAYS: Final = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 
 #: What scripts of other origins may send and read, where the operator lets them in.
 SENT: Final = (
@@ -37,12 +36,13 @@ class SecurityHeaders:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         policy = DOCS_POLICY if scope["path"].startswith(DOCS) else POLICY
+        wanted = (*ALWAYS, (b"content-security-policy", policy.encode()))
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in (*ALWAYS.items(), ("Content-Security-Policy", policy)):
-                    headers.setdefault(name, value)
+                own = message["headers"] = list(message.get("headers", ()))
+                there = {name for name, _ in own}
+                own += [header for header in wanted if header[0] not in there]
             await send(message)
 
         return await self.app(scope, receive, guarded)

@@ -30,8 +30,8 @@ def with_urls(job: Job, parts: Parts) -> Job:
 def etag(job: Job) -> str:
     """Names what a client can see of a job; weak, since addresses and estimates vary (RFC 9110)."""
     place = job.queue and (job.queue.position, job.queue.workers)
-    seen = (job.status, job.progress.step, len(job.attempts), job.finished_at, place)
-    return f'W/"{hashlib.sha256(repr(seen).encode()).hexdigest()[:32]}"'
+    seen = f"{job.status} {job.progress.step} {len(job.attempts)} {job.finished_at} {place}"
+    return f'W/"{hashlib.sha256(seen.encode()).hexdigest()[:32]}"'
 
 
 def retry_after_s(job: Job) -> int:

@@ -29,7 +29,7 @@ from local.part import Part
 from local.ports import free_port
 from local.stack import Stack
 
-CONNECTIONS = 16
+CONNECTIONS = 64
 SECONDS = 6.0
 ROUNDS = 3
 WAITERS = 2_000
@@ -210,6 +210,7 @@ async def measure() -> dict[str, Any]:
         **per_s,
         "submit_ratio": round(per_s["submit_per_s"] / per_s["submit_bare_per_s"], 2),
         "poll_ratio": round(per_s["poll_per_s"] / per_s["poll_bare_per_s"], 2),
+        "connections": CONNECTIONS,
         "waiters": WAITERS,
         "wake_up_p50_ms": round(taken[49], 1),
         "wake_up_p99_ms": round(taken[98], 1),

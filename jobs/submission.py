@@ -1,8 +1,9 @@
 """Taking jobs in: one or many, atomically, once for each idempotency key, within bounds."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from pydantic_core import to_json
 
 from jobs import analytics, keys, metrics, queue, tracing
 from jobs.access.model import Caller
@@ -223,7 +224,7 @@ def _keys_of(job_ids: Sequence[str], requests: Sequence[AdmittedRequest], tenant
     ]
 
 
-def _described(job_id: str, request: AdmittedRequest, further: Mapping[str, str | None]) -> str:
+def _described(job_id: str, request: AdmittedRequest, further: Mapping[str, str | None]) -> bytes:
     """What the script needs to know of a job.
 
     Args:
@@ -231,7 +232,7 @@ def _described(job_id: str, request: AdmittedRequest, further: Mapping[str, str 
     """
     told = {name: value for name, value in further.items() if value is not None}
     fields = {**new_fields(request), **told}
-    return json.dumps(
+    return to_json(
         {
             "id": job_id,
             "definition": queue.definition(job_id).decode(),
