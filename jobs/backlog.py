@@ -26,7 +26,7 @@ class Waiting:
     jobs: int
     #: How long the oldest of those that start next has waited.
     oldest_age_s: float
-    #: Judged by the mean of the model's unfinished jobs.
+    #: Judged by the mean of the model's waiting jobs.
     work_s: float
 
 
@@ -50,7 +50,6 @@ def measure(
     model: str,
     standing: Standing,
     *,
-    running: int,
     waiting: Mapping[Lane, tuple[int, float]],
 ) -> Backlog:
     """Jobs in seconds. As long as none of a model has ended, each counts as `UNKNOWN_WAIT_S`.
@@ -58,7 +57,6 @@ def measure(
     Args:
         waiting: how many jobs wait, and how long the oldest has.
     """
-    mean_work = standing.load / standing.unfinished if standing.unfinished else 0.0
 
     def seconds(jobs: int, work: float) -> float:
         known_s = standing.pace.worker_seconds_for(work)
@@ -67,9 +65,13 @@ def measure(
     return Backlog(
         model=model,
         workers=standing.workers,
-        running=running,
+        running=standing.running,
         lanes={
-            lane: Waiting(jobs=jobs, oldest_age_s=age_s, work_s=seconds(jobs, jobs * mean_work))
+            lane: Waiting(
+                jobs=jobs,
+                oldest_age_s=age_s,
+                work_s=seconds(jobs, jobs * standing.mean_waiting_work),
+            )
             for lane, (jobs, age_s) in waiting.items()
         },
         work_s=seconds(standing.unfinished, standing.load),
@@ -88,13 +90,12 @@ class Backlogs:
 
     async def _look(self, model: str) -> Backlog:
         now_s = time.time()
-        standing, running, *lanes = await asyncio.gather(
+        standing, lanes = await asyncio.gather(
             self._standings.look(model),
-            self._exchange("ZCOUNT", keys.queue(model), round(now_s * 1000), "+inf"),
-            *(self._waiting(model, lane, now_s) for lane in Lane),
+            asyncio.gather(*(self._waiting(model, lane, now_s) for lane in Lane)),
         )
         waiting = dict(zip(Lane, lanes, strict=True))
-        return measure(model, standing, running=running, waiting=waiting)
+        return measure(model, standing, waiting=waiting)
 
     async def _waiting(self, model: str, lane: Lane, now_s: float) -> tuple[int, float]:
         first, end = places(lane)

@@ -21,7 +21,7 @@ def estimate(job: Job, standing: Standing, *, ahead: int, now: datetime) -> Esti
     if job.status is JobStatus.RUNNING and job.started_at:
         return _made(0, _left_s(job, run_s, (now - job.started_at).total_seconds()))
     # A slot is free once as many jobs have ended as wait before this one, and one more.
-    mean_work = standing.load / standing.unfinished if standing.unfinished else job.request.work
+    mean_work = standing.mean_waiting_work or job.request.work
     return _made(pace.seconds_for((ahead + 1) * mean_work), run_s)
 
 

@@ -14,15 +14,28 @@ WORKER_SEEN_S = 15.0
 FRESH_S = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Standing:
     """A model's workers and its unfinished jobs."""
 
     workers: int
+    running: int
+    #: Those that run, and those that wait.
     unfinished: int
-    #: Pixels times steps.
+    #: Of all unfinished jobs, in pixels times steps.
     load: int
     pace: Pace
+
+    @property
+    def mean_waiting_work(self) -> float:
+        """Of a job that waits, in pixels times steps; 0 when nothing is unfinished.
+
+        Larger jobs run for longer, so there are more of them under way than in line.
+        """
+        if not self.unfinished:
+            return 0.0
+        excess = self.running * (self.pace.mean_running_work - self.pace.mean_work)
+        return max(self.load - excess, 0.0) / self.unfinished
 
 
 class Standings:
@@ -43,11 +56,19 @@ class Standings:
 
     async def look(self, model: str) -> Standing:
         """As it is now. Raises as `Exchange`."""
-        since = time.time() - WORKER_SEEN_S
-        workers, unfinished, load, sums = await asyncio.gather(
-            self._exchange("ZCOUNT", keys.workers(model), since, "+inf"),
+        now_s = time.time()
+        workers, running, unfinished, load, sums = await asyncio.gather(
+            self._exchange("ZCOUNT", keys.workers(model), now_s - WORKER_SEEN_S, "+inf"),
+            # Whoever runs has its lease's end for a score.
+            self._exchange("ZCOUNT", keys.queue(model), round(now_s * 1000), "+inf"),
             self._exchange("SCARD", keys.unfinished(model)),
             self._exchange("GET", keys.load(model)),
             self._exchange("HGETALL", keys.pace(model)),
         )
-        return Standing(workers, unfinished, int(load or 0), Pace.from_hash(sums))
+        return Standing(
+            workers=workers,
+            running=running,
+            unfinished=unfinished,
+            load=int(load or 0),
+            pace=Pace.from_hash(sums),
+        )

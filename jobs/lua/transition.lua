@@ -65,11 +65,7 @@ elseif wanted == 'succeeded' then
     end
     local worker = string.match(attempts or '', '(%S+)\n$') or ''
     local after = paced(before, tonumber(started_ms), now_ms, tonumber(work), tonumber(length), worker)
-    for name, value in pairs(before) do
-        if is_forgotten(name, value, now_ms) then
-            redis.call('HDEL', pace, name)
-        end
-    end
+    redis.call('DEL', pace)
     for name, value in pairs(after) do
         redis.call('HSET', pace, name, string.format('%.17g', value))
     end

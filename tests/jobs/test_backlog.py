@@ -87,8 +87,8 @@ async def test_the_pace_tells_workers_apart(
 
 def test_work_is_told_in_one_workers_seconds() -> None:
     pace = Pace(work=1_000, busy_ms=1_000, worker_ms=4_000, jobs=10)
-    standing = Standing(workers=4, unfinished=5, load=500, pace=pace)
-    backlog = measure(MODEL, standing, running=1, waiting={Lane.INTERACTIVE: (4, 7.0)})
+    standing = Standing(workers=4, running=1, unfinished=5, load=500, pace=pace)
+    backlog = measure(MODEL, standing, waiting={Lane.INTERACTIVE: (4, 7.0)})
     assert backlog.work_s == 2.0
     assert backlog.lanes[Lane.INTERACTIVE].work_s == pytest.approx(1.6)
 

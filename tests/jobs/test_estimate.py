@@ -17,20 +17,25 @@ NOW = datetime(2026, 11, 25, tzinfo=UTC)
 
 def pace(request: AdmittedRequest, *, every_s: float, ran_s: float) -> Pace:
     """One such job ended every so many seconds, each having run for `ran_s`."""
-    count, length = 50, request.length
+    count = 50
     return Pace(
         work=count * request.work,
         busy_ms=count * every_s * 1000,
         jobs=count,
         ran_ms=count * ran_s * 1000,
-        length=count * length,
-        length_squared=count * length**2,
-        length_ran_ms=count * length * ran_s * 1000,
+        work_ran_ms=count * request.work * ran_s * 1000,
+        runs=((request.length, ran_s * 1000),),
     )
 
 
 def standing(request: AdmittedRequest, known: Pace, *, workers: int, unfinished: int) -> Standing:
-    return Standing(workers, unfinished, unfinished * request.work, known)
+    return Standing(
+        workers=workers,
+        running=unfinished,
+        unfinished=unfinished,
+        load=unfinished * request.work,
+        pace=known,
+    )
 
 
 def waiting(request: AdmittedRequest, ahead: int, workers: int) -> Job:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from jobs.connection import connect
 from jobs.pace import LONGEST_WAIT_S, UNKNOWN_WAIT_S, Pace
 from jobs.settings import Settings
+from jobs.standing import Standing
 
 #: Feeds a list of (start, end, work) to the pure function, and answers with the sums.
 SIMULATION = (
@@ -20,9 +22,7 @@ SIMULATION = (
     + """
 local sums = {}
 for _, job in ipairs(cjson.decode(ARGV[1])) do
-    for name, value in pairs(paced(sums, job[1], job[2], job[3], job[3], job[4] or 'one')) do
-        sums[name] = value
-    end
+    sums = paced(sums, job[1], job[2], job[3], job[3], job[4] or 'one')
 end
 local flat = {}
 for name, value in pairs(sums) do
@@ -34,9 +34,17 @@ return flat
 )
 
 
-async def pace_of(redis: ArqRedis, jobs: list[tuple[int, int, int]]) -> Pace:
+#: Start, end, work, and perhaps the worker.
+Finished = tuple[int, int, int] | tuple[int, int, int, str]
+
+
+async def pace_of(redis: ArqRedis, jobs: Sequence[Finished]) -> Pace:
+    return Pace.from_hash(await sums_of(redis, jobs))
+
+
+async def sums_of(redis: ArqRedis, jobs: Sequence[Finished]) -> dict[bytes, bytes]:
     flat = await redis.eval(SIMULATION, 0, json.dumps(jobs))  # type: ignore[misc]
-    return Pace.from_hash(dict(zip(flat[::2], flat[1::2], strict=True)))
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 async def test_jobs_one_after_another_give_their_own_speed(redis: ArqRedis) -> None:
@@ -106,3 +114,40 @@ def test_a_job_s_run_follows_its_length_on_a_line(
     else:
         assert min(jobs)[0] <= now_ms
         assert pace.run_seconds(lengths[0]) > 0
+
+
+async def test_what_the_workers_prefer_is_learnt_for_each_length(redis: ArqRedis) -> None:
+    """An engine that favours the short lets the long run for longer than in proportion."""
+    ran_ms, now_ms, jobs = {10: 1_400, 20: 2_800, 30: 7_800, 40: 14_000}, 0, list[Finished]()
+    for length in (10, 20, 30, 40) * 20:
+        jobs.append((now_ms, now_ms + ran_ms[length], length))
+        now_ms += ran_ms[length]
+    pace = await pace_of(redis, jobs)
+    told = {length: pace.run_seconds(length) * 1000 for length in ran_ms}
+    assert told == pytest.approx(ran_ms)
+    assert pace.run_seconds(35) == pytest.approx(10.9)
+    # Beyond those seen: with the slope beside it, and never faster than in proportion.
+    assert pace.run_seconds(5) == pytest.approx(0.7)
+    assert pace.run_seconds(80) == pytest.approx(28)
+
+
+async def test_a_length_and_a_worker_not_seen_for_long_are_forgotten(redis: ArqRedis) -> None:
+    once: list[Finished] = [(0, 1_000, 10_000, "gone")]
+    since: list[Finished] = [(10_000 * n, 10_000 * n + 9_000, 10, "here") for n in range(1, 400)]
+    sums = await sums_of(redis, once + since)
+    assert len(Pace.from_hash(sums).runs) == 1
+    assert not [name for name in sums if name.endswith(b" gone")]
+
+
+async def test_those_under_way_are_larger_than_those_that_come(redis: ArqRedis) -> None:
+    """Small and large ones in turn, the large ten times as long: most that run are large."""
+    jobs: list[Finished] = [
+        (1_000 * n, 1_000 * n + (10_000 if n % 2 else 1_000), 1_000 if n % 2 else 100)
+        for n in range(400)
+    ]
+    pace = await pace_of(redis, jobs)
+    assert pace.mean_work == pytest.approx(550, rel=0.05)
+    assert pace.mean_running_work == pytest.approx(918, rel=0.05)
+    load = 11 * 918 + 20 * 550
+    standing = Standing(workers=1, running=11, unfinished=31, load=load, pace=pace)
+    assert standing.mean_waiting_work == pytest.approx(550, rel=0.05)
