@@ -22,6 +22,7 @@ from arq.connections import ArqRedis
 from pydantic import SecretStr
 
 from jobs import keys
+from jobs.access.model import DEFAULT_TENANT
 from jobs.connection import connect
 from jobs.model import AdmittedRequest, Image, OutputFormat
 from jobs.record import new_job_id
@@ -57,11 +58,12 @@ async def measure() -> dict[str, Any]:
     rows = []
     async with fresh_redis() as (redis, settings):
         store = JobStore(redis, settings)
-        before = await used_bytes(redis)
-        finished, waiting = await finish_one(store), 0
+        finished, before, waiting = await finish_one(store), 0, 0
         for size in SIZES:
-            await copy_finished(redis, finished, size - (rows[-1]["finished"] if rows else 0))
-            per_job = (await used_bytes(redis) - before) / size
+            used = await used_bytes(redis)
+            await copy_finished(redis, finished, size - before)
+            per_job = (await used_bytes(redis) - used) / (size - before)
+            before = size
             rows.append({"finished": size, "waiting": 0, **await timed(store, redis)})
             rows[-1]["bytes_per_finished_job"] = round(per_job)
         for size in SIZES:
@@ -117,7 +119,9 @@ async def copy_finished(redis: ArqRedis, job_id: str, count: int) -> None:
     for some in chunks(count):
         async with redis.pipeline(transaction=False) as pipe:
             for _ in range(some):
-                pipe.copy(keys.job(job_id), keys.job(new_job_id()))
+                copied = new_job_id()
+                pipe.copy(keys.job(job_id), keys.job(copied))
+                pipe.zadd(keys.index(DEFAULT_TENANT), {copied: 0})
             await pipe.execute()
 
 

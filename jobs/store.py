@@ -281,7 +281,7 @@ class JobStore:
 
     async def succeed(self, lease: Lease, images: Iterable[Image]) -> None:
         """Every picture is stored. Raises as `_move` does."""
-        stored = [image.model_dump(mode="json", exclude={"url"}) for image in images]
+        stored = [image.model_dump(mode="json", exclude_defaults=True) for image in images]
         fields: Fields = {"images": json.dumps(stored, separators=(",", ":"))}
         await self._move(lease.job_id, lease.model, JobStatus.SUCCEEDED, lease.token, fields)
 

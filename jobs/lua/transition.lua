@@ -38,6 +38,8 @@ end
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('HSET', record, 'status', wanted, 'finished_ms', now_ms, 'expires_ms', now_ms + keep_ms, unpack(ARGV, 7))
+-- Only an unfinished job has work and a place, and a record is kept long.
+redis.call('HDEL', record, 'place', 'work', 'length')
 redis.call('PEXPIRE', record, keep_ms)
 redis.call('ZREM', queue, job_id)
 redis.call('SREM', unfinished, job_id)
