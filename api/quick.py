@@ -40,6 +40,7 @@ class QuickLane:
                 break
         else:
             return await self.app(scope, receive, send)
+        scope["route"] = way.route
         request, body = Request(scope, receive), b""
         try:
             if way.body:
@@ -49,7 +50,6 @@ class QuickLane:
                 return await self.app(scope, _again(body, receive), send)
             for name, need in way.needs:
                 arguments[name] = await need(request)
-            scope["route"] = way.route
             response = await way.endpoint(**found.groupdict(), **arguments)
         except Exception as error:
             response = problem_of(request, error).response()
