@@ -26,13 +26,12 @@ def is_gone(processes: list[psutil.Process]) -> bool:
     return not any(process.is_running() for process in processes)
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-def test_stopping_leaves_no_process_and_no_port(stack: Any, by: signal.Signals) -> None:
+def test_a_stop_from_outside_leaves_no_process_and_no_port(stack: Any) -> None:
     stack.start()
     stack.wait_until_ready()
     children = family(stack)
     assert len(children) == 4
-    assert stack.stop(by) == 0, stack.log
+    assert stack.stop(signal.SIGTERM) == 0, stack.log
     assert is_gone(children)
     with closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -59,14 +58,18 @@ def test_a_part_that_dies_stops_the_stack_and_is_named(stack: Any, name: str) ->
     assert is_gone(children)
 
 
-def test_jobs_and_pictures_survive_a_restart(stack: Any, until: Until) -> None:
+def test_ctrl_c_leaves_no_process_and_a_restart_finds_every_job_and_picture(
+    stack: Any, until: Until
+) -> None:
     stack.start()
     stack.wait_until_ready()
     locations = [
         httpx.post(f"{stack.url}/v1/jobs", json={**PROMPT, "steps": 100}).headers["location"]
         for _ in range(3)
     ]
-    stack.stop()
+    children = family(stack)
+    assert stack.stop(signal.SIGINT) == 0, stack.log
+    assert is_gone(children)
     stack.start()
     stack.wait_until_ready()
 
